@@ -1,0 +1,290 @@
+"""The persisted record of a workspace: load, durable save, quarantine (DESIGN section 4).
+
+The record remembers; it never decides alone. It is written before an action starts and after its evidence was
+observed, so a kill at any instruction loses nothing but the step in progress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from polis import durable
+from polis.errors import ConfigurationError, HostUnsuitable, PolisError
+from polis.phase import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILE = "state.json"
+BACKUP = "state.json.bak"
+SCHEMA_VERSION = 1
+SIZE_LIMIT = 1024 * 1024
+"""Bytes above which a file is not read: no record of ours comes near."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, defer_build=True)
+
+
+class PhaseEntry(_Strict):
+    """When and from what a phase was reached."""
+
+    entered_at: datetime
+    fingerprint: str
+    duration_s: Annotated[float, Field(ge=0)]
+    attempts: Annotated[int, Field(ge=1)] = 1
+
+
+class InFlight(_Strict):
+    """An action in progress, or one whose process died in it."""
+
+    to: Phase
+    started_at: datetime
+    pid: int
+    host: str
+    boot_id: str
+
+
+class LastError(_Strict):
+    """Why the last command failed."""
+
+    phase: Phase
+    kind: str
+    message: str
+    hint: str
+    at: datetime
+    attempts: int
+    retryable: bool
+
+
+class Record(_Strict):
+    """All that Polis remembers of a workspace."""
+
+    schema_version: Literal[1] = 1
+    workspace: str
+    id: str = Field(default_factory=lambda: str(uuid.uuid4()), description="Stamped on instance and guest: ownership")
+    driver: str
+    instance: str
+    phase: Phase = Phase.ABSENT
+    phases: dict[Phase, PhaseEntry] = Field(default_factory=dict)
+    created_from: str | None = Field(
+        default=None, description="Fingerprint of what the instance was, or is being, created from"
+    )
+    tries: dict[Phase, int] = Field(
+        default_factory=dict, description="How often the action towards a phase was begun since it last succeeded"
+    )
+    transition: InFlight | None = None
+    last_error: LastError | None = None
+
+    def arrive(self, phase: Phase, *, fingerprint: str, duration_s: float) -> None:
+        """Record that the phase was reached; the action in flight is over."""
+        attempts = max(1, self.tries.get(phase, 1))
+        entry = PhaseEntry(
+            entered_at=datetime.now(UTC), fingerprint=fingerprint, duration_s=max(0.0, duration_s), attempts=attempts
+        )
+        self.phase = phase
+        self.phases = {**self.phases, phase: entry}
+        self.tries = {other: count for other, count in self.tries.items() if other is not phase}
+        self.transition = None
+        self.last_error = None
+
+    def sink(self, phase: Phase) -> None:
+        """Record that nothing above the phase holds any more; the action in flight is over."""
+        self.phase = phase
+        self.phases = {known: entry for known, entry in self.phases.items() if known.rank <= phase.rank}
+        self.transition = None
+        self.tries = {}
+
+    def settle(self) -> None:
+        """Record that nothing is in flight and nothing is wrong."""
+        self.transition = None
+        self.last_error = None
+
+    def depart(self, to: Phase) -> None:
+        """Record that an action towards a phase begins in this process."""
+        self.transition = InFlight(
+            to=to, started_at=datetime.now(UTC), pid=os.getpid(), host=socket.gethostname(), boot_id=host_boot_id()
+        )
+        self.tries = {**self.tries, to: self.tries.get(to, 0) + 1}
+
+    def fail(self, error: PolisError) -> None:
+        """Record why the action in flight ended without its phase."""
+        self.transition = None
+        self.last_error = LastError(
+            phase=error.phase or self.phase,
+            kind=error.kind,
+            message=str(error),
+            hint=error.hint,
+            at=datetime.now(UTC),
+            attempts=error.attempts,
+            retryable=error.retryable,
+        )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The record, if one could be read, and what had to be said about the file."""
+
+    record: Record | None
+    notes: tuple[str, ...] = ()
+
+
+class Store:
+    """The record's file. Saving is for the holder of the lock; loading is for anyone, at any time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._path = directory / FILE
+        self._backup = directory / BACKUP
+
+    def load(self) -> Loaded:
+        """Return the record without changing anything: a damaged file is passed over for the backup.
+
+        Raises ConfigurationError for a record of a newer Polis, HostUnsuitable if the file may not be read.
+        """
+        problem = f"the record {self._path} is missing"
+        try:
+            record = _read(self._path)
+        except _Damaged as damage:
+            problem, record = f"the record {self._path} is damaged ({damage})", None
+        else:
+            if record is not None or not self._backup.exists():
+                return Loaded(record)
+        with contextlib.suppress(_Damaged):
+            record = _read(self._backup)
+        answer = "using the previous one" if record is not None else "it is rebuilt from what is observed"
+        return Loaded(record, (f"{problem}; {answer}",))
+
+    def recover(self) -> Loaded:
+        """Do what `load` does and put a damaged file aside as evidence; for the holder of the lock."""
+        durable.sweep(self.directory, FILE)
+        loaded = self.load()
+        if not loaded.notes or not self._path.exists():
+            return loaded
+        aside = self._path.with_name(f"{FILE}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+        with _explained(self._path):
+            self._path.replace(aside)
+            durable.sync_directory(self.directory)
+        return Loaded(loaded.record, (*loaded.notes, f"the damaged file is kept as {aside.name}"))
+
+    def save(self, record: Record) -> None:
+        """Replace the record durably; the previous one stays as the backup.
+
+        Raises HostUnsuitable (disk full, read-only, not permitted) with the old record intact.
+        """
+        data = record.model_dump_json(indent=1).encode() + b"\n"
+        with _explained(self._path):
+            durable.private_directory(self.directory)
+            durable.write(self._path, data, backup=self._backup)
+
+    def forget(self, *, last: str) -> None:
+        """Remove all files of the workspace, the one named `last` (the lock) at the end; the workspace is no more."""
+        with _explained(self._path), contextlib.suppress(FileNotFoundError):
+            for path in sorted(self.directory.iterdir(), key=lambda path: path.name == last):
+                path.unlink()
+            with contextlib.suppress(OSError):  # somebody who waited for the lock has made it anew
+                self.directory.rmdir()
+
+
+def schema() -> str:
+    """Return the JSON schema (draft 2020-12) of the record's file, as it is checked in."""
+    import json
+
+    content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Record.model_json_schema()}
+    return json.dumps(content, indent=2) + "\n"
+
+
+def host_boot_id() -> str:
+    """Return what distinguishes this boot of the host from the next, or an empty string if nothing does."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 -- no Path at start-up
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def is_alive(flight: InFlight) -> bool:
+    """Return whether the process of an action in flight still runs (and is no other with its number)."""
+    if flight.host != socket.gethostname() or flight.boot_id != host_boot_id():
+        return False
+    import psutil
+
+    try:
+        born: float = psutil.Process(flight.pid).create_time()
+    except psutil.Error:
+        return False
+    return born <= flight.started_at.timestamp() + 1.0  # clocks of kernel and process differ by some milliseconds
+
+
+class _Damaged(Exception):
+    """The file is not a record."""
+
+
+def _read(path: Path) -> Record | None:
+    with _explained(path):
+        try:
+            with path.open("rb") as file:
+                data = file.read(SIZE_LIMIT + 1)
+        except FileNotFoundError:
+            return None
+    if len(data) > SIZE_LIMIT:
+        raise _Damaged(f"larger than {SIZE_LIMIT} bytes")
+    return _parse(data, path)
+
+
+def _parse(data: bytes, path: Path) -> Record:
+    import json
+
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _Damaged(f"no JSON: {error}") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"the record {path} was written by a newer Polis",
+            cause=f"schema version {version}; this Polis knows {SCHEMA_VERSION}",
+            remains="the record and the instance are untouched",
+            hint="install the newer Polis again",
+        )
+    try:
+        return Record.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _Damaged(f"{'.'.join(map(str, first['loc'])) or 'top level'}: {first['msg']}") from error
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def explain(error: OSError, path: Path) -> HostUnsuitable:
+    """Return what an operating system's refusal to read or write a file of ours means to the user."""
+    hints = {
+        errno.ENOSPC: "free some space on that file system and run the command again",
+        errno.EROFS: "mount it writable, or set POLIS_HOME to a directory that is",
+        errno.EACCES: f"make {path.parent} yours (chown), or set POLIS_HOME to a directory that is",
+        errno.EPERM: f"make {path.parent} yours (chown), or set POLIS_HOME to a directory that is",
+    }
+    return HostUnsuitable(
+        f"cannot use {path}",
+        cause=error.strerror or str(error),
+        remains="the previous record is intact",
+        hint=hints.get(error.errno or 0, "set POLIS_HOME to a directory on a local disk"),
+    )
