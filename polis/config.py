@@ -1,0 +1,203 @@
+"""What the user wants: the Spec, and where its values come from (DESIGN section 8).
+
+Precedence: flag, then `POLIS_<KEY>`, then the file, then the default. Problems of a file are reported all at once,
+each with line and column, before anything is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from polis import __version__
+from polis.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE = "polis.yaml"
+NAME_PATTERN = r"^[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?$"
+"""Multipass' rule for instance names, which is also a safe file name and host name."""
+
+_GIB = 1024**3
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": _GIB, "T": 1024**4}
+_SIZE = re.compile(r"(?P<figure>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+CATALOG: Mapping[str, dict[str, str]] = {
+    # Canonical's own release of the image, by date, so that its bytes never change under the hash.
+    "24.04": {
+        "location": "https://cloud-images.ubuntu.com/releases/noble/release-20260705/"
+        "ubuntu-24.04-server-cloudimg-amd64.img",
+        "sha256": "ffe6203da54deeb6db5d2a98a83f9ec8e55f149d3f7ba622e1abe5fa966ee3d6",
+    },
+}
+"""Base images that can be named."""
+
+
+def size(text: object) -> int:
+    """Return the bytes of `8G`, `512MiB`, `1.5g` or a plain number; units are powers of 1024.
+
+    Raises ValueError if it is none of these.
+    """
+    match = _SIZE.fullmatch(str(text).strip())
+    if match is None or isinstance(text, bool):
+        raise ValueError("not a size; write for example 8G or 512MiB")
+    return int(float(match["figure"]) * _UNITS[match["unit"].upper()])
+
+
+def _seconds(value: object) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", str(value).strip())
+    if match is None or isinstance(value, bool):
+        raise ValueError("not a duration; write seconds, or for example 15m")
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2] or "s"]
+
+
+Size = Annotated[int, BeforeValidator(size)]
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# What goes into an image reference, and from there into a `.env` file: nothing that either could misread.
+Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=200)]
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class ArtifactSpec(_Section):
+    """A file or https URL with the sha256 that its bytes must have."""
+
+    location: str
+    sha256: Sha256
+
+    @field_validator("location")
+    @classmethod
+    def _is_verifiable(cls, location: str) -> str:
+        scheme = re.match(r"([a-z]+)://", location)
+        if scheme and scheme[1] != "https":
+            raise ValueError("must be a path or an https:// address")
+        return location
+
+
+class ImageSpec(ArtifactSpec):
+    """A base image: a disk, and optionally a kernel and an initrd of its own."""
+
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "ubuntu"
+    kernel: ArtifactSpec | None = None
+    initrd: ArtifactSpec | None = None
+    cmdline: str = ""
+
+    def relative_to(self, directory: Path) -> ImageSpec:
+        """Return the same image with its paths made absolute."""
+        changes: dict[str, object] = {"location": _absolute(self.location, directory)}
+        for key in ("kernel", "initrd"):
+            part: ArtifactSpec | None = getattr(self, key)
+            if part is not None:
+                changes[key] = part.model_copy(update={"location": _absolute(part.location, directory)})
+        return self.model_copy(update=changes)
+
+
+class RetrySpec(_Section):
+    """How often and how long transient failures are tried again. Times are seconds.
+
+    `silence` is how long a registry may send nothing before it is taken to hang.
+    """
+
+    attempts: Annotated[int, Field(ge=1, le=100)] = 6
+    base: Annotated[Seconds, Field(gt=0)] = 2.0
+    cap: Annotated[Seconds, Field(gt=0)] = 60.0
+    deadline: Annotated[Seconds, Field(gt=0)] = 600.0
+    silence: Annotated[Seconds, Field(ge=1)] = 90.0
+
+
+class PortSpec(_Section):
+    """A port of the host's 127.0.0.1 that leads into the guest: `8080` or `18080:8080` (host:guest)."""
+
+    host: Annotated[int, Field(ge=1, le=65535)]
+    guest: Annotated[int, Field(ge=1, le=65535)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        if isinstance(value, int | str):
+            host, _, guest = str(value).partition(":")
+            return {"host": host, "guest": guest or host}
+        return value
+
+
+class Spec(_Section):
+    """All that can be configured, with its defaults."""
+
+    name: Name = "polis"
+    driver: Literal["qemu"] | None = None
+    image: ImageSpec = Field(default_factory=lambda: ImageSpec.model_validate(CATALOG["24.04"]))
+    cpus: Annotated[int, Field(ge=1, le=512)] = 4
+    memory: Annotated[Size, Field(ge=_GIB // 2, le=1024 * _GIB)] = 8 * _GIB
+    disk: Annotated[Size, Field(ge=4 * _GIB, le=64 * 1024 * _GIB)] = 20 * _GIB
+    timeout: Annotated[Seconds, Field(ge=10)] = 900.0
+    version: Tag = f"v{__version__}"
+    registry: Reference = "ghcr.io/odralabshq"
+    image_suffix: Annotated[str, Field(pattern=r"^[a-z0-9._-]*$")] = ""
+    bundle: Path | None = None
+    cloud_init: Path | None = None
+    accel: Literal["auto", "kvm", "hvf", "tcg"] = "auto"
+    retry: RetrySpec = RetrySpec()
+    ports: tuple[PortSpec, ...] = ()
+
+    @field_validator("image", mode="before")
+    @classmethod
+    def _named_image(cls, value: object) -> object:
+        if isinstance(value, str):
+            if value not in CATALOG:
+                raise ValueError(f"unknown image; known by name: {', '.join(CATALOG)}, else a descriptor or a mapping")
+            return dict(CATALOG[value])
+        return value
+
+    @field_validator("ports")
+    @classmethod
+    def _distinct_ports(cls, ports: tuple[PortSpec, ...]) -> tuple[PortSpec, ...]:
+        hosts = [port.host for port in ports]
+        if len(hosts) != len(set(hosts)):
+            raise ValueError("a host port is given twice")
+        return ports
+
+
+def load(
+    flags: Mapping[str, Any], *, file: Path | None, user_directory: Path, environ: Mapping[str, str] = os.environ
+) -> Spec:
+    """Return what the user wants; `flags` holds only what was given on the command line.
+
+    Raises ConfigurationError with every problem, each with its place.
+    """
+    from polis import config_sources as sources
+
+    path = sources.find(file, environ, user_directory)
+    layers = [
+        *([sources.from_file(path)] if path is not None else []),
+        sources.from_environment(environ, tuple(Spec.model_fields)),
+        sources.from_flags(flags),
+    ]
+    merged, origins = sources.merge(layers)
+    try:
+        return Spec.model_validate(merged)
+    except ValidationError as error:
+        _refuse([sources.locate(dict(problem), origins, tuple(Spec.model_fields)) for problem in error.errors()])
+
+
+def _refuse(problems: list[str]) -> NoReturn:
+    many = len(problems) > 1
+    raise ConfigurationError(
+        f"the configuration has {len(problems)} problems" if many else problems[0],
+        cause="\n".join(problems) if many else "",
+        remains="nothing was changed",
+        hint="correct it and run the command again",
+    )
+
+
+def _absolute(location: str, directory: Path) -> str:
+    return location if "://" in location else str((directory / Path(location).expanduser()).absolute())

@@ -1,0 +1,187 @@
+"""Where configuration values come from, and how a problem is traced back to its place."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polis.config import FILE, ImageSpec
+from polis.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PREFIX = "POLIS_"
+SIZE_LIMIT = 1024 * 1024
+"""Bytes above which a configuration file is refused."""
+
+_PATHS = ("bundle", "cloud_init")
+_STRUCTURED = ("retry", "ports", "image")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values of one source, the directory that its relative paths start from, and the place of each key."""
+
+    values: dict[str, Any]
+    directory: Path
+    source: str
+    places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)
+
+
+def find(file: Path | None, environ: Mapping[str, str], user_directory: Path) -> Path | None:
+    """Return the file to read: --config, POLIS_CONFIG, ./polis.yaml, the user's own; None if there is none.
+
+    Raises ConfigurationError if a file that was named is not there.
+    """
+    named = file or (Path(environ["POLIS_CONFIG"]) if environ.get("POLIS_CONFIG") else None)
+    if named is not None:
+        if not named.is_file():
+            raise ConfigurationError(f"{named} is not a file", hint="name the configuration file with --config")
+        return named
+    return next((path for path in (Path(FILE), user_directory / FILE) if path.is_file()), None)
+
+
+def from_file(path: Path) -> Layer:
+    """Read a YAML file, remembering where each key stands.
+
+    Raises ConfigurationError with line and column for what is no YAML or no mapping.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        data = path.read_bytes()[: SIZE_LIMIT + 1]
+        if len(data) > SIZE_LIMIT:
+            raise ConfigurationError(f"{path} is larger than {SIZE_LIMIT} bytes")
+        document = YAML(typ="rt").load(data.decode())
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise ConfigurationError(f"{place}: {error.problem or error.context}", remains="nothing was changed") from error
+    except (YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ConfigurationError(f"{path}: not readable as YAML", cause=str(error)) from error
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read", cause=error.strerror or "") from error
+    if document is None:
+        return Layer({}, path.absolute().parent, str(path))
+    if not isinstance(document, CommentedMap):
+        raise ConfigurationError(f"{path}:1:1: the top of the file must be a mapping of keys to values")
+    places: dict[tuple[str | int, ...], str] = {}
+    values = _plain(document, path, (), places)
+    return Layer(values, path.absolute().parent, str(path), places)
+
+
+def from_environment(environ: Mapping[str, str], keys: Sequence[str]) -> Layer:
+    """Read POLIS_<KEY> for each key; lists and mappings are written as YAML: POLIS_RETRY='{attempts: 3}'."""
+    values: dict[str, Any] = {}
+    for key in keys:
+        variable = PREFIX + key.upper()
+        text = environ.get(variable)
+        if text:
+            values[key] = _structured(variable, text) if key in _STRUCTURED else text
+    return Layer(values, Path.cwd(), "environment", {(key,): PREFIX + key.upper() for key in values})
+
+
+def from_flags(flags: Mapping[str, Any]) -> Layer:
+    """Take what was given on the command line; None means not given."""
+    values = {key: value for key, value in flags.items() if value is not None}
+    return Layer(values, Path.cwd(), "command line", {(key,): f"--{key.replace('_', '-')}" for key in values})
+
+
+def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[tuple[str | int, ...], str]]:
+    """Return the values of all layers, later ones winning key by key, and the place of each."""
+    merged: dict[str, Any] = {}
+    places: dict[tuple[str | int, ...], str] = {}
+    for layer in layers:
+        for key, value in layer.values.items():
+            merged[key] = _anchored(key, value, layer)
+            places = {at: text for at, text in places.items() if at[0] != key}
+            places.update({at: text for at, text in layer.places.items() if at[0] == key})
+    return merged, places
+
+
+def locate(problem: dict[str, Any], places: Mapping[tuple[str | int, ...], str], keys: Sequence[str]) -> str:
+    """Return one line for a validation problem: place, key, what is wrong, the nearest valid key."""
+    at = tuple(problem["loc"])
+    known = next((places[at[:length]] for length in range(len(at), 0, -1) if at[:length] in places), "configuration")
+    name = ".".join(str(part) for part in at)
+    if problem["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(str(at[-1]), keys, n=1) if len(at) == 1 else []
+        return f"{known}: unknown key `{name}`" + (f"; did you mean `{nearest[0]}`?" if nearest else "")
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{known}: `{name}`: {text[:1].lower()}{text[1:]} (got {_excerpt(problem.get('input'))})"
+
+
+def _excerpt(value: object, limit: int = 60) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _structured(variable: str, text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if variable == "POLIS_IMAGE" and not text.lstrip().startswith("{"):
+        return text
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ConfigurationError(f"{variable}: not readable as YAML", cause=str(error)) from error
+
+
+def _anchored(key: str, value: Any, layer: Layer) -> Any:
+    """Make relative paths start from the place that named them, and read an image descriptor."""
+    if key in _PATHS and isinstance(value, str | Path):
+        return layer.directory / Path(value).expanduser()
+    if key != "image":
+        return value
+    directory = layer.directory
+    if isinstance(value, str) and value.endswith(".json"):
+        path = directory / Path(value).expanduser()
+        value, directory = _descriptor(path, layer), path.parent
+    if not isinstance(value, dict):
+        return value
+    try:
+        return ImageSpec.model_validate(value).relative_to(directory)
+    except ValueError:
+        return value  # judged with everything else, where its problems get their places
+
+
+def _descriptor(path: Path, layer: Layer) -> Any:
+    try:
+        return json.loads(path.read_bytes()[:SIZE_LIMIT])
+    except (OSError, ValueError) as error:
+        place = layer.places.get(("image",), layer.source)
+        reason = error.strerror if isinstance(error, OSError) else f"no JSON ({error})"
+        raise ConfigurationError(
+            f"{place}: `image`: the descriptor {path} cannot be read", cause=str(reason)
+        ) from error
+
+
+def _plain(node: Any, path: Path, at: tuple[str | int, ...], places: dict[tuple[str | int, ...], str]) -> Any:
+    """Turn the parsed document into plain values and note the place of every key and item."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if isinstance(node, CommentedMap):
+        for key in node:
+            line, column = node.lc.key(key)
+            places[(*at, str(key))] = f"{path}:{line + 1}:{column + 1}"
+        return {str(key): _plain(value, path, (*at, str(key)), places) for key, value in node.items()}
+    if isinstance(node, CommentedSeq):
+        for index in range(len(node)):
+            line, column = node.lc.item(index)
+            places[(*at, index)] = f"{path}:{line + 1}:{column + 1}"
+        return [_plain(value, path, (*at, index), places) for index, value in enumerate(node)]
+    return _scalar(node)
+
+
+def _scalar(node: Any) -> Any:
+    for plain in (bool, int, float, str):
+        if isinstance(node, plain):
+            return plain(node)
+    return node
