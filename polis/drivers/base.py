@@ -1,0 +1,175 @@
+"""What every driver can do: the only view that phases have of a machine (DESIGN section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from polis.process import Completed
+
+OnLine = Callable[[str], None]
+"""Called with each line that a command prints, without its newline, as it comes."""
+
+
+class InstanceState(StrEnum):
+    """Every state of every tool is mapped to one of these."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    STARTING = "starting"
+    SUSPENDED = "suspended"
+    DELETED = "deleted"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A machine as its driver sees it, whether or not it answers.
+
+    `owner` is the id of the workspace that created it, where the driver can stamp one on the instance;
+    None means that the instance itself cannot tell.
+    """
+
+    driver: str
+    name: str
+    state: InstanceState
+    owner: str | None = None
+    ipv4: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file or https URL with the sha256 (hex) that its bytes must have."""
+
+    location: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """A base image; with a kernel it is booted directly, without firmware and boot loader.
+
+    `user` is the login that the image's cloud-init creates by default.
+    """
+
+    disk: Artifact
+    user: str = "ubuntu"
+    kernel: Artifact | None = None
+    initrd: Artifact | None = None
+    cmdline: str = ""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A TCP port of the host's loopback address that leads to a port of the guest."""
+
+    host: int
+    guest: int
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """All that a driver needs to create an instance. Sizes are bytes, the timeout is seconds."""
+
+    name: str
+    owner: str
+    image: Image
+    cpus: int
+    memory: int
+    disk: int
+    user_data: str
+    timeout: float
+    forwards: tuple[Forward, ...] = ()
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a driver can do beyond the protocol."""
+
+    resize: bool = False
+    snapshot: bool = False
+    clone: bool = False
+    forward_ports: bool = False
+    cluster: bool = False
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the driver knows about an instance that does not come up: for error messages."""
+
+    lines: tuple[str, ...] = ()
+    log: Path | None = field(default=None)
+
+
+class Driver(Protocol):
+    """A source of machines. It knows nothing of phases, Docker or bundles.
+
+    Guest commands run as the image's default user, who may use sudo without a password.
+    """
+
+    name: str
+    capabilities: Capabilities
+
+    def find(self, *, name: str) -> Instance | None:
+        """Return the instance, or None if there is none. Cheap, starts and changes nothing.
+
+        Raises DriverMissing or DriverUnavailable if the tool cannot tell; never for "not there".
+        """
+        ...
+
+    def launch(self, *, request: LaunchRequest, on_progress: Callable[[str], None] | None = None) -> None:
+        """Create the instance and return when the guest can run a command (cloud-init may still be at work).
+
+        May be called again after having been interrupted anywhere: the half-made instance of the same owner is
+        adopted or cleanly replaced, never duplicated. `on_progress` is told in words what is being waited for.
+
+        Raises LaunchFailed, HostUnsuitable, IntegrityError, ForeignInstance, Transient.
+        """
+        ...
+
+    def start(self, *, name: str, timeout: float, on_progress: Callable[[str], None] | None = None) -> None:
+        """Switch the existing instance on and return when the guest can run a command; no-op if it can.
+
+        Raises InstanceMissing, LaunchFailed, HostUnsuitable.
+        """
+        ...
+
+    def stop(self, *, name: str, timeout: float = 120.0, force: bool = False) -> None:
+        """Switch the instance off, gracefully first unless `force`; no-op if it is off or missing."""
+        ...
+
+    def delete(self, *, name: str) -> None:
+        """Remove this instance with all that belongs to it; no-op if it is missing."""
+        ...
+
+    def exec(self, *, name: str, argv: Sequence[str], timeout: float, on_line: OnLine | None = None) -> Completed:
+        """Run a command in the guest, without stdin, and return its exit code and output.
+
+        `on_line` receives stdout's lines while it runs. The limit also ends the command in the guest.
+
+        Raises InstanceMissing, GuestUnreachable, ExecTimeout; never for the command's own exit code.
+        """
+        ...
+
+    def push(self, *, name: str, source: Path, target: str, mode: int = 0o600) -> None:
+        """Copy a file to an absolute path in the guest that the default user may write; atomically."""
+        ...
+
+    def pull(self, *, name: str, source: str, target: Path) -> None:
+        """Copy a file of the guest to the host."""
+        ...
+
+    def shell(self, *, name: str, argv: Sequence[str] = ()) -> int:
+        """Connect the caller's terminal to a shell or command in the guest; return its exit code."""
+        ...
+
+    def diagnose(self, *, name: str) -> Diagnosis:
+        """Return the console's last lines and where the whole log is. Never raises."""
+        ...
