@@ -1,0 +1,7 @@
+#!/bin/sh
+# Succeeds when something accepts a connection: tcp.sh HOST PORT
+# Some images bring bash and no netcat, others netcat and no bash.
+if command -v bash >/dev/null; then
+    exec timeout 3 bash -c ': <>"/dev/tcp/$0/$1"' "$1" "$2"
+fi
+exec timeout 3 nc "$1" "$2" </dev/null >/dev/null
