@@ -1,0 +1,80 @@
+"""Pulling an image into the guest, and what the registry's answers mean (DESIGN section 6)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from polis.errors import ExecTimeout, ImageRefused, IntegrityError, PolisError, ProvisioningFailed, RegistryUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polis.guest.session import Guest, Progress
+
+_DISK_FULL = re.compile(r"no space left on device", re.IGNORECASE)
+_TAMPERED = re.compile(r"verification failed|digest mismatch|does not match digest|unexpected digest", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"manifest unknown|manifest .*not found|not found: manifest|repository does not exist|name unknown"
+    r"|pull access denied|access to the resource is denied|denied:|unauthorized|authentication required"
+    r"|no basic auth credentials|\b40[134]\b"
+    r"|no matching manifest|invalid reference format|server gave HTTP response to HTTPS client|x509:|no such host",
+    re.IGNORECASE,
+)
+_HINTS = (
+    (r"x509:", "the registry's certificate is not trusted in the VM: does a proxy intercept TLS?"),
+    (r"no such host", "check the host name in `registry`"),
+    (r"HTTP response to HTTPS", "the registry does not speak TLS: check `registry`"),
+    (r"unauthori|denied|auth|\b40[13]\b", "check `registry`, and that its images are public or that you may read them"),
+    (r"no matching manifest", "the image does not exist for this processor"),
+)
+
+
+def pull(
+    guest: Guest, references: Sequence[str], *, on_progress: Progress, limit: float, silence: float
+) -> tuple[list[str], PolisError | None]:
+    """Pull images one after the other within `limit` seconds; return those pulled, and what stopped it if anything.
+
+    After `silence` seconds without a word a pull is given up. The engine's own retries (up to five for a layer) are
+    heard, so that limits no slow download. The error is a RegistryUnavailable for what may be gone next time, an
+    ImageRefused for a final answer, an IntegrityError for bytes that are not what the digest says, or a
+    ProvisioningFailed for a full disk.
+    """
+    arguments: dict[str, object] = {"references": list(references), "silence": silence}
+    try:
+        answer = guest.call("pull", arguments, timeout=limit, on_progress=on_progress)
+    except ExecTimeout as error:
+        where = ", ".join(sorted({registry(reference) for reference in references}))
+        return [], RegistryUnavailable(f"pulling images from {where} took longer than {limit:.0f} s", cause=error.cause)
+    failed = answer.get("failed")
+    pulled = [str(reference) for reference in answer.get("pulled", [])]
+    return pulled, classify(str(failed["reference"]), str(failed["error"])) if failed else None
+
+
+def registry(reference: str) -> str:
+    """Return the host (and port) that an image reference leads to."""
+    first, slash, _ = reference.partition("/")
+    return first if slash and (first == "localhost" or re.search(r"[.:]", first)) else "docker.io"
+
+
+def classify(reference: str, text: str) -> PolisError:
+    """Return what the engine's error text about an image means."""
+    where = f"{reference} from {registry(reference)}"
+    if _DISK_FULL.search(text):
+        return ProvisioningFailed(
+            f"no space is left in the VM to pull {where}", cause=text, hint="raise `disk`, then `polis up --recreate`"
+        )
+    if _TAMPERED.search(text):
+        return IntegrityError(
+            f"{where} is not what its digest says",
+            cause=text,
+            hint="do not use this registry or mirror before its operator has explained it",
+        )
+    if _REFUSED.search(text):
+        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text, re.IGNORECASE)), "")
+        return ImageRefused(
+            f"{where} is not to be had", cause=text, hint=hint or "check `version` and `registry`, then `polis up`"
+        )
+    return RegistryUnavailable(
+        f"cannot pull {where}", cause=text, hint="when the registry answers again, `polis up` goes on from here"
+    )

@@ -1,0 +1,41 @@
+"""What a container of the workspace says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+DETAIL_LIMIT = 300
+
+
+def summary(inspected: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of the engine's description that is evidence."""
+    state = inspected["State"]
+    labels = inspected["Config"]["Labels"]
+    health = state.get("Health") or {}
+    log = health.get("Log") or []
+    detail = str(log[-1].get("Output", "")) if log else str(state.get("Error", ""))
+    return {
+        "id": inspected["Id"][:12],
+        "service": labels.get("com.docker.compose.service", ""),
+        "config_hash": labels.get("com.docker.compose.config-hash", ""),
+        "image_id": inspected["Image"],
+        "state": state["Status"],
+        "exit_code": state["ExitCode"],
+        "health": health.get("Status", "none"),
+        "detail": detail.strip()[-DETAIL_LIMIT:],
+    }
+
+
+def condition(entry: dict[str, Any], *, one_shot: bool) -> str:
+    """Return `ok`, or in a word why the service is not."""
+    if one_shot and entry["state"] == "exited":
+        return "ok" if entry["exit_code"] == 0 else f"exited ({entry['exit_code']})"
+    if one_shot or entry["state"] != "running":
+        return str(entry["state"])
+    return "ok" if entry["health"] in ("healthy", "none") else str(entry["health"])
+
+
+def has_failed(entry: dict[str, Any]) -> bool:
+    """Return whether the container's log may tell what is wrong."""
+    died: bool = entry["state"] in ("exited", "dead") and entry["exit_code"] != 0
+    return died or entry["state"] == "restarting" or bool(entry["health"] == "unhealthy")
