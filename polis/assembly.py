@@ -1,0 +1,109 @@
+"""Putting the parts together: from what the user wants to drivers and phases. The only place that knows them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from polis import fingerprint
+from polis.bundle import archive
+from polis.bundle.environment import variables
+from polis.cloudinit import document
+from polis.drivers.base import Artifact, Forward, Image, LaunchRequest
+from polis.guest.session import Guest
+from polis.retry import Backoff
+from polis.states.absent import Absent
+from polis.states.base import Workbench
+from polis.states.configured import Configured
+from polis.states.healthy import Healthy
+from polis.states.images_pulled import ImagesPulled
+from polis.states.launched import Launched
+from polis.states.running import Running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from polis.config import ArtifactSpec, ImageSpec, Spec
+    from polis.drivers.base import Driver
+    from polis.events import Event
+    from polis.paths import Paths
+    from polis.states.base import State
+
+
+def driver(spec: Spec, paths: Paths, disclose: Callable[[str], None] | None = None) -> Driver:
+    """Return the driver that the user wants; `disclose` is told what it chose by itself."""
+    from polis.drivers.qemu.driver import QemuDriver
+
+    return QemuDriver(data=paths.data, cache=paths.cache, runtime=paths.runtime, accel=spec.accel, disclose=disclose)
+
+
+def states(spec: Spec, chosen: Driver, identity: str, emit: Callable[[Event], None]) -> tuple[State, ...]:
+    """Return the phases of a workspace in their order.
+
+    Raises ConfigurationError for a bundle or document that is not acceptable, before anything is touched.
+    """
+    bench = Workbench(spec.name, chosen, Guest(chosen, spec.name), emit, spec.timeout)
+    backoff = Backoff(spec.retry.attempts, spec.retry.base, spec.retry.cap, spec.retry.deadline)
+    bundle = archive.load(spec.bundle)
+    environment = variables(version=spec.version, registry=spec.registry, image_suffix=spec.image_suffix)
+    return (
+        Absent(),
+        Launched(bench, SpecifiedBirth(spec, chosen.name, identity), identity),
+        Configured(bench, bundle, environment),
+        ImagesPulled(bench, backoff, spec.retry.silence),
+        Running(bench),
+        Healthy(bench),
+    )
+
+
+@dataclass(frozen=True)
+class SpecifiedBirth:
+    """What the Spec says an instance is created from."""
+
+    spec: Spec
+    driver: str
+    identity: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the fingerprint of what only a new instance could change."""
+        image = image_of(self.spec.image)
+        parts = (image.disk.sha256, image.user, _hash(image.kernel), _hash(image.initrd), image.cmdline)
+        return fingerprint.of(
+            {"image": "\n".join(parts), "cloud-init": document.read(self.spec.cloud_init), "driver": self.driver}
+        )
+
+    def request(self) -> LaunchRequest:
+        """Return the order for the driver. Raises ConfigurationError if the document is not acceptable."""
+        text = document.read(self.spec.cloud_init)
+        document.check(text, str(self.spec.cloud_init or "cloud-init.yaml"))
+        return LaunchRequest(
+            name=self.spec.name,
+            owner=self.identity,
+            image=image_of(self.spec.image),
+            cpus=self.spec.cpus,
+            memory=self.spec.memory,
+            disk=self.spec.disk,
+            user_data=text,
+            timeout=self.spec.timeout,
+            forwards=tuple(Forward(port.host, port.guest) for port in self.spec.ports),
+        )
+
+
+def image_of(spec: ImageSpec) -> Image:
+    """Return the driver's view of the configured image."""
+    return Image(
+        disk=_artifact(spec),
+        user=spec.user,
+        kernel=_artifact(spec.kernel) if spec.kernel else None,
+        initrd=_artifact(spec.initrd) if spec.initrd else None,
+        cmdline=spec.cmdline,
+    )
+
+
+def _artifact(spec: ArtifactSpec) -> Artifact:
+    return Artifact(spec.location, spec.sha256)
+
+
+def _hash(artifact: Artifact | None) -> str:
+    return artifact.sha256 if artifact is not None else ""

@@ -1,0 +1,264 @@
+"""The finite state machine of a workspace: up, reset, assess (DESIGN section 3).
+
+The machine knows phases, a record and a way to look at the world; it knows nothing of Docker, drivers or bundles. Each
+move of the model happens together with the disk: a transition's `before` callbacks write the record in flight, act,
+observe, and save the record at the destination; the model's own state changes last. An exception anywhere, or a kill,
+therefore leaves both where they were.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import transitions
+
+from polis.assessment import Assessment, assess
+from polis.errors import ChangesPending, Interrupted, PolisError, ProvisioningFailed, Terminated
+from polis.events import (
+    DriftFound,
+    Event,
+    PhaseCompleted,
+    PhaseFailed,
+    PhaseLeft,
+    PhaseSkipped,
+    PhaseStarted,
+)
+from polis.phase import ORDER, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from polis.states.base import State
+    from polis.states.observation import Observation
+    from polis.store import Record, Store
+
+    _Callbacks = list[str | Callable[..., bool | None]]
+
+logging.getLogger("transitions").setLevel(logging.WARNING)  # one INFO line for each callback
+
+
+class Machine:
+    """Moves one workspace between phases. Whoever calls a changing method holds the workspace's lock.
+
+    `seen` is what was just observed, so that a no-op looks only once.
+    """
+
+    def __init__(
+        self,
+        *,
+        states: Sequence[State],
+        store: Store,
+        record: Record,
+        observe: Callable[[], Observation],
+        seen: Observation,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._states = {state.phase: state for state in states}
+        self._store = store
+        self._record = record
+        self._observe = observe
+        self._emit = emit
+        self._seen = assess(states, seen)
+        self._model = _Model()
+        self._wire(record.phase)
+
+    @property
+    def phase(self) -> Phase:
+        """Return the phase that model and record agree on."""
+        return Phase(self._model.state)
+
+    def up(self, target: Phase) -> None:
+        """Reach the target from the highest phase that really holds; what holds is not done again.
+
+        Raises ChangesPending if only a new instance could satisfy today's inputs, and whatever stopped an action,
+        after it was recorded.
+        """
+        self._reconcile(self._seen)
+        while self.phase.rank < target.rank:
+            towards = self.phase.above[0]
+            if self._seen.held.rank >= towards.rank:
+                self._fire("recognise")
+            else:
+                self._attempt("advance", towards)
+        self._settle()
+
+    def reset(self, to: Phase) -> None:
+        """Leave phase after phase from the top, down to `to`. An interrupted reset is resumed by the next.
+
+        Raises whatever stopped an action, after it was recorded.
+        """
+        seen = self._seen
+        if to is Phase.ABSENT:
+            self._attempt("destroy", to)
+            return
+        if seen.observation.report is None and seen.observation.instance is not None:
+            self._states[Phase.LAUNCHED].enter(seen.observation)  # nothing can be removed from a guest that is off
+            self._look()
+        while self.phase.rank > to.rank:
+            self._attempt("retreat", ORDER[self.phase.rank - 1])
+        if self._traces_above(to):
+            self._attempt("tidy", to)
+
+    # ---- the model
+
+    def _wire(self, initial: Phase) -> None:
+        machine = transitions.Machine(
+            self._model,
+            states=[phase.value for phase in ORDER],
+            initial=initial.value,
+            auto_transitions=False,
+            send_event=True,
+        )
+        climb: _Callbacks = [self._write_departure, self._enter, self._confirm_entry, self._save_arrival]
+        leave: _Callbacks = [self._write_departure, self._leave, self._confirm_leaving, self._save_descent]
+        for lower, upper in pairwise(ORDER):
+            machine.add_transition("advance", lower.value, upper.value, before=climb)
+            machine.add_transition("recognise", lower.value, upper.value, before=[self._save_recognition])
+            machine.add_transition("retreat", upper.value, lower.value, before=leave)
+            for above in upper, *upper.above:
+                machine.add_transition(f"fall_to_{lower}", above.value, lower.value, before=[self._save_descent])
+        for phase in ORDER:
+            machine.add_transition("destroy", phase.value, Phase.ABSENT.value, before=leave)
+            machine.add_transition("tidy", phase.value, phase.value, before=leave)
+
+    def _fire(self, trigger: str) -> None:
+        self._model.trigger(trigger)
+
+    def _attempt(self, trigger: str, towards: Phase) -> None:
+        """Fire a trigger that acts; if it fails, record and tell why."""
+        try:
+            self._fire(trigger)
+        except KeyboardInterrupt as interruption:
+            error = _interrupted(interruption, towards)
+            self._note_failure(error, towards)
+            raise error from interruption
+        except PolisError as error:
+            self._note_failure(error, towards)
+            raise
+
+    # ---- what happens before the model moves
+
+    def _write_departure(self, event: Any) -> None:
+        to = Phase(event.transition.dest)
+        if to is Phase.LAUNCHED and self._seen.observation.instance is None:
+            self._record.created_from = self._states[to].fingerprint(self._seen.observation)
+        self._record.depart(to)
+        self._store.save(self._record)
+        self._begun = time.monotonic()
+
+    def _enter(self, event: Any) -> None:
+        to = Phase(event.transition.dest)
+        self._emit(PhaseStarted(phase=to, attempt=self._record.tries[to]))
+        self._states[to].enter(self._seen.observation)
+
+    def _confirm_entry(self, event: Any) -> None:
+        to = Phase(event.transition.dest)
+        seen = self._look()
+        if seen.held.rank < to.rank:
+            raise ProvisioningFailed(
+                f"{to} was done, but its evidence is missing",
+                cause=seen.obstacle,
+                hint="run `polis up` again; if it stays so, look at the guest with `polis shell`",
+            )
+
+    def _save_arrival(self, event: Any) -> None:
+        to = Phase(event.transition.dest)
+        duration = time.monotonic() - self._begun
+        self._record.arrive(to, fingerprint=self._today(to), duration_s=duration)
+        self._store.save(self._record)
+        self._emit(PhaseCompleted(phase=to, duration_s=round(duration, 3)))
+
+    def _save_recognition(self, event: Any) -> None:
+        to = Phase(event.transition.dest)
+        self._record.arrive(to, fingerprint=self._today(to), duration_s=0.0)
+        self._store.save(self._record)
+        self._emit(PhaseSkipped(phase=to))
+
+    def _leave(self, event: Any) -> None:
+        to = Phase(event.transition.dest)
+        observation = self._seen.observation
+        if to is Phase.ABSENT:  # all else goes with the instance, and so does what an interrupted deletion left
+            self._states[Phase.LAUNCHED].leave(observation)
+            return
+        for phase in reversed(to.above):
+            if self._states[phase].has_traces(observation):
+                self._states[phase].leave(observation)
+
+    def _confirm_leaving(self, event: Any) -> None:
+        to = Phase(event.transition.dest)
+        self._look()
+        left = self._traces_above(to)
+        if left:
+            raise ProvisioningFailed(f"something of {', '.join(left)} is still there", hint="run `polis reset` again")
+
+    def _save_descent(self, event: Any) -> None:
+        source, to = Phase(event.transition.source), Phase(event.transition.dest)
+        self._record.sink(to)
+        if self._seen.observation.instance is None:
+            self._record.created_from = None
+        self._store.save(self._record)
+        if event.event.name in ("retreat", "destroy"):
+            self._emit(PhaseLeft(phase=source, duration_s=round(time.monotonic() - self._begun, 3)))
+
+    # ---- looking
+
+    def _look(self) -> Assessment:
+        self._seen = assess(tuple(self._states.values()), self._observe())
+        return self._seen
+
+    def _today(self, phase: Phase) -> str:
+        return self._states[phase].fingerprint(self._seen.observation)
+
+    def _traces_above(self, phase: Phase) -> list[str]:
+        observation = self._seen.observation
+        return [str(above) for above in phase.above if self._states[above].has_traces(observation)]
+
+    def _reconcile(self, seen: Assessment) -> None:
+        """Say and record where the record claims more than can be observed, and skip what holds."""
+        if seen.held.rank < self.phase.rank:
+            self._emit(DriftFound(phase=seen.held.above[0], reason=seen.obstacle))
+            self._fire(f"fall_to_{seen.held}")
+        for phase in ORDER[1 : self.phase.rank + 1]:
+            self._emit(PhaseSkipped(phase=phase))
+        if seen.verdict is not None and seen.verdict.recreate:
+            raise ChangesPending(
+                seen.obstacle,
+                remains="the VM and all that is in it",
+                hint="`polis up --recreate` deletes this VM and makes a new one",
+                phase=Phase.LAUNCHED,
+            )
+
+    def _settle(self) -> None:
+        """Forget an interruption or failure that no longer matters; a no-op writes nothing."""
+        if self._record.transition is not None or self._record.last_error is not None:
+            self._record.settle()
+            self._store.save(self._record)
+
+    def _note_failure(self, error: PolisError, towards: Phase) -> None:
+        error.phase = error.phase or towards
+        error.hint = error.hint or "`polis up` tries again; `polis status` shows what holds"
+        error.remains = error.remains or _remains(self.phase, self._seen.observation)
+        self._record.fail(error)
+        self._emit(PhaseFailed(phase=error.phase, kind=error.kind, message=str(error)))
+        self._store.save(self._record)
+
+
+class _Model:
+    """What the library attaches its state and triggers to."""
+
+    state: str
+    trigger: Callable[[str], bool]
+
+
+def _interrupted(interruption: KeyboardInterrupt, towards: Phase) -> Interrupted:
+    kind = Terminated if interruption.args and interruption.args[0] != "SIGINT" else Interrupted
+    return kind(f"interrupted on the way to {towards}", hint="`polis up` goes on from here", phase=towards)
+
+
+def _remains(phase: Phase, observation: Observation) -> str:
+    if observation.instance is None:
+        return "there was no VM when this command began" if phase is Phase.ABSENT else ""
+    return f"the VM is {observation.instance.state.value}; phase {phase} holds"

@@ -1,0 +1,141 @@
+"""Launched: the instance is on and answers, cloud-init has finished well, and the parts that it installs are there."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from polis import fingerprint
+from polis.drivers.base import InstanceState
+from polis.errors import ExecTimeout, GuestUnreachable, LaunchFailed, ProvisioningFailed
+from polis.events import PhaseProgress, Warned
+from polis.guest.session import MARGIN
+from polis.phase import Phase
+from polis.states.base import HOLDS, Verdict, lacks
+
+if TYPE_CHECKING:
+    from polis.guest.report import GuestReport
+    from polis.states.base import Birth, Workbench
+    from polis.states.observation import Observation
+
+STRETCH = 60.0
+"""Seconds of one look at cloud-init: a connection that broke in between costs no more than that."""
+
+
+class Launched:
+    """Creates the instance, or switches it on, and waits for its first boot to end."""
+
+    phase = Phase.LAUNCHED
+
+    def __init__(self, bench: Workbench, birth: Birth, identity: str) -> None:
+        self._bench = bench
+        self._birth = birth
+        self._identity = identity
+
+    def fingerprint(self, observation: Observation) -> str:  # noqa: ARG002 -- the protocol of all states
+        """Return the fingerprint of image, cloud-init document and driver."""
+        return self._birth.fingerprint
+
+    def judge(self, observation: Observation) -> Verdict:
+        """Return whether the instance answers, is provisioned, and was created from today's inputs."""
+        if observation.instance is None:
+            return lacks("there is no instance")
+        origin = _origin(observation)
+        if origin is not None and origin != self._birth.fingerprint:
+            what = " and ".join(fingerprint.changed(origin, self._birth.fingerprint))
+            return Verdict(holds=False, reason=f"the VM was created from another {what}", recreate=True)
+        if not observation.is_on:
+            return lacks(f"the VM is {_in_words(observation.instance.state)}")
+        if observation.report is None:
+            return lacks(f"the guest does not answer ({observation.trouble or 'no reason given'})")
+        return _judge_guest(observation.report)
+
+    def has_traces(self, observation: Observation) -> bool:
+        """Return whether there is an instance."""
+        return observation.instance is not None
+
+    def enter(self, observation: Observation) -> None:  # noqa: ARG002 -- the protocol of all states
+        """Create the instance or switch it on, wait for cloud-init, verify its parts, sign the guest.
+
+        Raises what the driver raises, and ProvisioningFailed with cloud-init's own words.
+        """
+        deadline = time.monotonic() + self._bench.timeout
+        self._bench.driver.launch(request=self._birth.request(), on_progress=self._tell)
+        self._await_cloud_init(deadline)
+        report = self._bench.guest.probe()
+        self._verify(report)
+        if report.marker is None:
+            marker = {"workspace": self._bench.name, "id": self._identity, "fingerprint": self._birth.fingerprint}
+            self._bench.guest.call("sign", {"marker": marker}, timeout=MARGIN)
+
+    def leave(self, observation: Observation) -> None:  # noqa: ARG002 -- the protocol of all states
+        """Delete this instance, and no other."""
+        self._bench.driver.delete(name=self._bench.name)
+
+    def _await_cloud_init(self, deadline: float) -> None:
+        while (left := deadline - time.monotonic()) > 0:
+            seconds = min(STRETCH, left)
+            try:
+                answer = self._bench.guest.call(
+                    "wait", {"seconds": seconds}, timeout=seconds + MARGIN, on_progress=self._tell_stage
+                )
+            except (GuestUnreachable, ExecTimeout) as error:
+                self._tell(f"the guest does not answer for the moment: {error}")
+                self._bench.driver.start(name=self._bench.name, timeout=max(1.0, deadline - time.monotonic()))
+                continue
+            if answer["cloud_init"]["finished"]:
+                return
+        report = self._bench.guest.probe()
+        raise LaunchFailed(
+            f"cloud-init did not finish within {self._bench.timeout:.0f} s (stage: {report.cloud_init.stage})",
+            cause="\n".join(report.cloud_init.log),
+            remains="the VM is up and goes on with cloud-init",
+            hint="run `polis up` again to go on waiting, or raise `timeout`",
+        )
+
+    def _verify(self, report: GuestReport) -> None:
+        verdict = _judge_parts(report)
+        if not verdict.holds:
+            raise ProvisioningFailed(
+                verdict.reason,
+                cause="\n".join([*report.cloud_init.errors, *report.cloud_init.log]),
+                remains="the VM is up, for you to look at with `polis shell`",
+                hint="mend the cause, then `polis up --recreate` makes a new VM",
+            )
+        for text in report.cloud_init.recoverable:
+            self._bench.emit(Warned(message=f"cloud-init: {text}"))
+
+    def _tell(self, detail: str) -> None:
+        self._bench.emit(PhaseProgress(phase=self.phase, detail=detail))
+
+    def _tell_stage(self, news: dict[str, Any]) -> None:
+        self._tell(f"cloud-init {news.get('stage', '')}: {news.get('line', '')}"[:200])
+
+
+def _origin(observation: Observation) -> str | None:
+    marker = observation.report.marker if observation.report is not None else None
+    return marker.fingerprint if marker is not None else observation.created_from
+
+
+def _judge_guest(report: GuestReport) -> Verdict:
+    if not report.cloud_init.finished:
+        return lacks(f"cloud-init is still at work (stage: {report.cloud_init.stage})")
+    if report.marker is None:
+        return lacks("the guest carries no marker of this workspace yet")
+    return _judge_parts(report)
+
+
+def _judge_parts(report: GuestReport) -> Verdict:
+    if report.cloud_init.errors:
+        return lacks("cloud-init ended with errors")
+    if report.sentinel is None:
+        return lacks("cloud-init ended without its last act: the sentinel is missing")
+    if report.docker.error:
+        return lacks(f"the Docker engine is not usable: {report.docker.error}")
+    if "sysbox-runc" not in report.docker.runtimes:
+        return lacks("the Docker engine does not know the runtime sysbox-runc")
+    return HOLDS
+
+
+def _in_words(state: InstanceState) -> str:
+    return "off" if state is InstanceState.STOPPED else state.value

@@ -1,0 +1,153 @@
+"""What a workspace is, in one value: what is remembered, what is seen, and what is missing (DESIGN section 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from polis.assessment import assess
+from polis.events import timestamp
+from polis.phase import Phase
+from polis.store import is_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polis.assessment import Assessment
+    from polis.config import Spec
+    from polis.guest.report import GuestReport
+    from polis.states.base import State
+    from polis.states.observation import Observation
+    from polis.store import Record
+
+
+@dataclass(frozen=True)
+class Status:
+    """The answer of `polis status`; `notes` are for people only."""
+
+    document: dict[str, Any]
+    notes: tuple[str, ...]
+    next_command: str
+
+    @property
+    def phase(self) -> Phase:
+        """Return the phase that is both remembered and observed."""
+        return Phase(self.document["phase"])
+
+
+def summarise(
+    spec: Spec,
+    record: Record | None,
+    states: Sequence[State],
+    seen: Observation,
+    *,
+    notes: tuple[str, ...],
+    foreign: str,
+    target: Phase = Phase.HEALTHY,
+) -> Status:
+    """Return the status: never a phase above what is observable, never one above what is remembered."""
+    assessment = assess(states, seen)
+    held = Phase.ABSENT if foreign else assessment.held
+    recorded = record.phase if record is not None else Phase.ABSENT
+    phase = min(held, recorded, key=lambda phase: phase.rank) if record is not None else held
+    document: dict[str, Any] = {
+        "schema": 1,
+        "workspace": spec.name,
+        "phase": phase.value,
+        "recorded_phase": recorded.value,
+        "target": target.value,
+        "pending": [above.value for above in phase.above if above.rank <= target.rank],
+        "drift": _drift(assessment, recorded, foreign),
+        "transition": _transition(record),
+        "last_error": _last_error(record),
+        "instance": _instance(seen),
+        "services": _services(seen.report),
+        "checks": _checks(seen, assessment),
+    }
+    return Status(document, (*notes, *([foreign] if foreign else [])), _next(phase, target, assessment, foreign))
+
+
+def _drift(assessment: Assessment, recorded: Phase, foreign: str) -> list[dict[str, str]]:
+    if foreign:
+        return [{"phase": Phase.LAUNCHED.value, "reason": f"an instance of this name is not ours: {foreign}"}]
+    if assessment.verdict is None or assessment.held.rank >= recorded.rank:
+        return []
+    return [{"phase": assessment.held.above[0].value, "reason": assessment.obstacle}]
+
+
+def _transition(record: Record | None) -> dict[str, Any] | None:
+    flight = record.transition if record is not None else None
+    if flight is None:
+        return None
+    return {
+        "to": flight.to.value,
+        "started_at": timestamp(flight.started_at),
+        "pid": flight.pid,
+        "alive": is_alive(flight),
+    }
+
+
+def _last_error(record: Record | None) -> dict[str, Any] | None:
+    error = record.last_error if record is not None else None
+    if error is None:
+        return None
+    return {**error.model_dump(exclude={"phase", "at"}), "phase": error.phase.value, "at": timestamp(error.at)}
+
+
+def _instance(seen: Observation) -> dict[str, Any] | None:
+    if seen.instance is None:
+        return None
+    return {
+        "driver": seen.instance.driver,
+        "name": seen.instance.name,
+        "state": seen.instance.state.value,
+        "ipv4": list(seen.instance.ipv4),
+    }
+
+
+def _services(report: GuestReport | None) -> list[dict[str, Any]]:
+    if report is None:
+        return []
+    digests = {image.reference: image.digests for image in report.images}
+    containers = {container.service: container for container in report.containers}
+    services = []
+    for service in report.expected:
+        container = containers.get(service.name)
+        digest = next((text.partition("@")[2] for text in digests.get(service.image, ())), None)
+        services.append(
+            {
+                "name": service.name,
+                "state": container.state if container else "missing",
+                "health": container.health if container else "none",
+                "exit_code": container.exit_code if container and container.state == "exited" else None,
+                "one_shot": service.one_shot,
+                "image": service.image,
+                "digest": digest,
+            }
+        )
+    return services
+
+
+def _checks(seen: Observation, assessment: Assessment) -> list[dict[str, Any]]:
+    report = seen.report
+    if report is None:
+        detail = str(seen.trouble) if seen.trouble is not None else assessment.obstacle
+        return [{"name": "guest-answers", "ok": False, "detail": detail}] if seen.instance is not None else []
+    cloud_init = report.cloud_init
+    return [
+        {"name": "guest-answers", "ok": True, "detail": f"boot {report.boot_id}"},
+        {
+            "name": "cloud-init",
+            "ok": cloud_init.finished and not cloud_init.errors and report.sentinel is not None,
+            "detail": "; ".join(cloud_init.errors or cloud_init.recoverable) or cloud_init.stage or "done",
+        },
+        {"name": "docker", "ok": not report.docker.error, "detail": report.docker.error or report.docker.version},
+    ]
+
+
+def _next(phase: Phase, target: Phase, assessment: Assessment, foreign: str) -> str:
+    if foreign:
+        return "polis up --adopt"
+    if assessment.verdict is not None and assessment.verdict.recreate:
+        return "polis up --recreate"
+    return "polis up" if phase.rank < target.rank else ""

@@ -1,0 +1,187 @@
+"""One workspace: what the commands do, without a word about how they are typed or shown."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from polis import assembly, events, lock, ownership
+from polis.drivers.base import InstanceState
+from polis.drivers.metered import Meter, MeteredDriver
+from polis.errors import GuestUnreachable, InstanceMissing, NotFound, PolisError
+from polis.guest.session import Guest
+from polis.journal import Journal
+from polis.phase import Phase
+from polis.states.observation import observe
+from polis.status import Status, summarise
+from polis.store import Record, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from polis.config import Spec
+    from polis.drivers.base import Driver
+    from polis.machine import Machine
+    from polis.paths import Paths
+    from polis.states.observation import Observation
+
+STOP_LIMIT = 180.0
+"""Seconds for all services to end by themselves before the VM is switched off."""
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """How `up` may act. `wait` is how many seconds to wait for another polis."""
+
+    target: Phase = Phase.HEALTHY
+    recreate: bool = False
+    adopt: bool = False
+    wait: float = 0.0
+
+
+class Workspace:
+    """A name, what is wanted of it, its record and its driver."""
+
+    def __init__(self, spec: Spec, paths: Paths, stream: events.Stream, driver: Driver) -> None:
+        self.spec = spec
+        self._stream = stream
+        self._store = Store(paths.workspace(spec.name))
+        self._driver = MeteredDriver(driver)
+
+    @property
+    def meter(self) -> Meter:
+        """Return how many driver calls were made so far, and how long they took."""
+        return self._driver.meter
+
+    @property
+    def name(self) -> str:
+        """Return the workspace's name, which is its instance's name too."""
+        return self.spec.name
+
+    # ---- changing commands
+
+    def up(self, options: UpOptions) -> Phase:
+        """Reach the target phase and return the phase that holds. Raises what stopped it."""
+        with self._changing("up", options.wait, options.target):
+            machine = self._machine(*self._record(adopt=options.adopt))
+            if options.recreate:
+                machine.reset(Phase.ABSENT)
+            machine.up(options.target)
+            return machine.phase
+
+    def reset(self, to: Phase | None, *, wait: float = 0.0) -> Phase:
+        """Leave phases down to `to` (one, if None) and return the phase that holds. Raises NotFound."""
+        with self._changing("reset", wait, to or Phase.ABSENT):
+            machine = self._machine(*self._existing())
+            machine.reset(to if to is not None else _one_below(machine.phase))
+            return machine.phase
+
+    def stop(self, *, wait: float = 0.0) -> bool:
+        """Stop the services, then the VM; return False if it was off already. Raises NotFound."""
+        with self._changing("stop", wait, Phase.ABSENT):
+            _, seen = self._existing()
+            if seen.instance is None or seen.instance.state is InstanceState.STOPPED:
+                return False
+            with contextlib.suppress(PolisError):  # a guest that does not answer is switched off all the same
+                Guest(self._driver, self.name).call("stop", {}, timeout=STOP_LIMIT)
+            self._driver.stop(name=self.name)
+            return True
+
+    def delete(self, *, wait: float = 0.0) -> bool:
+        """Delete the VM and the record; return False if there was neither."""
+        if not self._store.directory.exists() and self._driver.find(name=self.name) is None:
+            return False
+        with self._changing("delete", wait, Phase.ABSENT):
+            self._machine(*self._record(adopt=False)).reset(Phase.ABSENT)
+            self._store.forget(last=lock.FILE)
+        return True
+
+    # ---- reading commands: no lock, nothing changed
+
+    def status(self) -> Status:
+        """Return what is remembered and what is seen."""
+        loaded = self._store.load()
+        record = loaded.record
+        seen = self._observe(record)
+        problem = ownership.objection(record, seen, self.name)
+        states = assembly.states(self.spec, self._driver, record.id if record else "", self._stream.emit)
+        return summarise(self.spec, record, states, seen, notes=loaded.notes, foreign=problem)
+
+    def exists(self) -> bool:
+        """Return whether there is a record or an instance."""
+        return self._store.load().record is not None or self._driver.find(name=self.name) is not None
+
+    def shell(self, argv: Sequence[str]) -> int:
+        """Connect the caller's terminal to a command in the VM; return its exit code.
+
+        Raises NotFound, GuestUnreachable.
+        """
+        if not self.exists():
+            raise _no_workspace(self.name)
+        instance = self._driver.find(name=self.name)
+        if instance is None:
+            raise InstanceMissing(f"workspace {self.name} has no VM", hint="`polis up` makes one")
+        if instance.state is not InstanceState.RUNNING:
+            raise GuestUnreachable(f"the VM is {instance.state}", hint="`polis up` switches it on")
+        return self._driver.shell(name=self.name, argv=argv)
+
+    # ---- parts
+
+    @contextlib.contextmanager
+    def _changing(self, command: str, wait: float, target: Phase) -> Iterator[None]:
+        with lock.hold(self._store.directory, command, wait=wait):
+            journal = Journal(self._store.directory)
+            self._stream.add(journal)
+            self._stream.emit(events.CommandStarted(command=command, target=target))
+            yield
+
+    def _record(self, *, adopt: bool) -> tuple[Record, Observation]:
+        """Return the record, rebuilt or begun if there is none, and what is seen; the instance is our own."""
+        loaded = self._store.recover()
+        for note in loaded.notes:
+            self._warn(note)
+        seen = self._observe(loaded.record)
+        record = loaded.record
+        if record is None:
+            record = Record(workspace=self.name, driver=self._driver.name, instance=self.name)
+            owner = ownership.owner(seen)
+            if owner is not None and (adopt or ownership.is_named(seen, self.name)):
+                record.id = owner
+                self._warn("the record was lost; it is rebuilt from what is observed")
+        elif adopt and (owner := ownership.owner(seen)) not in (None, record.id):
+            record.id = str(owner)
+            self._store.save(record)
+        ownership.check(record, seen, self.name)
+        return record, seen
+
+    def _existing(self) -> tuple[Record, Observation]:
+        if not self.exists():
+            raise _no_workspace(self.name)
+        return self._record(adopt=False)
+
+    def _machine(self, record: Record, seen: Observation) -> Machine:
+        from polis.machine import Machine
+
+        return Machine(
+            states=assembly.states(self.spec, self._driver, record.id, self._stream.emit),
+            store=self._store,
+            record=record,
+            observe=lambda: self._observe(record),
+            seen=seen,
+            emit=self._stream.emit,
+        )
+
+    def _observe(self, record: Record | None) -> Observation:
+        return observe(Guest(self._driver, self.name), record.created_from if record is not None else None)
+
+    def _warn(self, text: str) -> None:
+        self._stream.emit(events.Warned(message=text))
+
+
+def _no_workspace(name: str) -> NotFound:
+    return NotFound(f"there is no workspace {name}", hint="`polis list` shows all, `polis up` makes one")
+
+
+def _one_below(phase: Phase) -> Phase:
+    return list(Phase)[max(0, phase.rank - 1)]

@@ -1,0 +1,361 @@
+"""What the commands promise, on a simulated guest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from polis import config, events, paths
+from polis.errors import (
+    ChangesPending,
+    ForeignInstance,
+    GuestUnreachable,
+    ImageRefused,
+    NotFound,
+    RegistryUnavailable,
+    Unhealthy,
+)
+from polis.phase import ORDER, Phase
+from polis.store import Record, Store
+from polis.workspace import UpOptions, Workspace
+from tests.simulation import SimulatedDriver
+
+FAST = {"retry": {"attempts": 3, "base": 0.001, "cap": 0.001}}
+
+
+@dataclass
+class Recorder:
+    """A sink that keeps what it is told."""
+
+    taken: list[events.Event] = field(default_factory=list)
+
+    def take(self, event: events.Event) -> None:
+        self.taken.append(event)
+
+    def phases(self, kind: type[events.Event]) -> list[str]:
+        return [event.payload()["phase"] for event in self.taken if isinstance(event, kind)]
+
+
+@dataclass
+class Lab:
+    """A simulated world and the means to open workspaces in it, each time as a new process would."""
+
+    driver: SimulatedDriver
+    recorder: Recorder = field(default_factory=Recorder)
+
+    def open(self, name: str = "polis", **settings: object) -> Workspace:
+        self.recorder.taken.clear()
+        spec = config.Spec.model_validate({**FAST, "name": name, **settings})
+        return Workspace(spec, paths.find(), events.Stream([self.recorder]), self.driver)
+
+    def up(self, **settings: object) -> Phase:
+        return self.open("polis", **settings).up(UpOptions())
+
+    @property
+    def record(self) -> Record:
+        record = Store(paths.find().workspace("polis")).load().record
+        assert record is not None
+        return record
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(SimulatedDriver(tmp_path / "world.json"))
+
+
+def count_calls(driver: SimulatedDriver) -> list[str]:
+    calls: list[str] = []
+    driver.interfere = lambda call, moment: calls.append(call) if moment == "before" else None
+    return calls
+
+
+def test_up_goes_from_nothing_to_healthy_phase_by_phase(lab: Lab) -> None:
+    assert lab.up() is Phase.HEALTHY
+    assert lab.recorder.phases(events.PhaseCompleted) == [str(phase) for phase in ORDER[1:]]
+    assert lab.open().status().phase is Phase.HEALTHY
+    assert set(lab.record.phases) == set(ORDER[1:])
+
+
+def test_a_second_up_is_a_no_op_of_two_driver_calls_and_writes_nothing(lab: Lab) -> None:
+    lab.up()
+    before = (paths.find().workspace("polis") / "state.json").stat().st_mtime_ns
+    calls = count_calls(lab.driver)
+    assert lab.up() is Phase.HEALTHY
+    assert calls == ["find", "exec:probe", "find", "exec:probe"][: len(calls)]
+    assert len(calls) <= 2
+    assert (paths.find().workspace("polis") / "state.json").stat().st_mtime_ns == before
+    assert lab.recorder.phases(events.PhaseSkipped) == [str(phase) for phase in ORDER[1:]]
+
+
+def test_status_takes_two_driver_calls(lab: Lab) -> None:
+    lab.up()
+    calls = count_calls(lab.driver)
+    lab.open().status()
+    assert calls == ["find", "exec:probe"]
+
+
+@pytest.mark.parametrize("target", ORDER[1:])
+def test_up_stops_at_the_target(lab: Lab, target: Phase) -> None:
+    assert lab.open().up(UpOptions(target=target)) is target
+    assert lab.open().status().phase is target
+
+
+def test_an_outage_exits_transient_and_the_next_up_pulls_only_what_is_missing(lab: Lab) -> None:
+    lab.driver.refuse_pull = {"polis-workspace": "received unexpected HTTP status: 503 Service Unavailable"}
+    with pytest.raises(RegistryUnavailable) as caught:
+        lab.up()
+    assert caught.value.exit_code == 75
+    assert caught.value.attempts == 3
+    assert "polis-workspace" in caught.value.message
+    assert "ghcr.io" in caught.value.message
+    assert "503" in caught.value.cause
+    assert "2 of 3 images" in caught.value.remains
+    status = lab.open().status()
+    assert status.phase is Phase.CONFIGURED
+    assert status.document["pending"] == ["images-pulled", "running", "healthy"]
+    assert status.document["last_error"]["retryable"] is True
+    assert "polis up" in status.document["last_error"]["hint"]
+    boot = lab.driver.machine_of()["boot_id"]
+    lab.driver.refuse_pull = {}
+    assert lab.up() is Phase.HEALTHY
+    machine = lab.driver.machine_of()
+    assert machine["boot_id"] == boot
+    assert machine["pushes"] == 1
+    assert sorted(machine["pulls"]) == sorted(set(machine["pulls"]))
+    assert lab.record.last_error is None
+
+
+def test_a_missing_tag_fails_at_once(lab: Lab) -> None:
+    lab.driver.refuse_pull = {"polis-gate": "manifest for polis-gate not found: manifest unknown: manifest unknown"}
+    with pytest.raises(ImageRefused) as caught:
+        lab.up()
+    assert caught.value.exit_code == 70
+    assert caught.value.attempts == 1
+    assert lab.recorder.phases(events.PhaseRetry) == []
+
+
+def test_an_unhealthy_service_fails_with_its_log_and_up_goes_on_when_it_is_well(lab: Lab) -> None:
+    lab.driver.sick = {"gate"}
+    with pytest.raises(Unhealthy) as caught:
+        lab.up()
+    assert "gate" in caught.value.message
+    assert "gate is sick" in caught.value.cause
+    assert lab.open().status().phase is Phase.RUNNING
+    lab.driver.sick = set()
+    assert lab.up() is Phase.HEALTHY
+    assert lab.recorder.phases(events.PhaseCompleted) == ["healthy"]
+
+
+def test_stop_and_up_again_provisions_and_pulls_nothing(lab: Lab) -> None:
+    lab.up()
+    before = lab.driver.machine_of()
+    assert lab.open().stop() is True
+    status = lab.open().status()
+    assert status.phase is Phase.ABSENT
+    assert status.document["instance"]["state"] == "stopped"
+    assert status.document["recorded_phase"] == "healthy"
+    assert "off" in status.document["drift"][0]["reason"]
+    assert lab.open().stop() is False
+    assert lab.up() is Phase.HEALTHY
+    after = lab.driver.machine_of()
+    assert (after["pulls"], after["pushes"], after["creations"]) == (
+        before["pulls"], before["pushes"], before["creations"],
+    )  # fmt: skip
+    assert lab.driver.launches == 1
+
+
+def test_reset_leaves_one_phase_at_a_time(lab: Lab) -> None:
+    lab.up()
+    reached = [lab.open().reset(None) for _ in range(5)]
+    assert reached == [Phase.RUNNING, Phase.IMAGES_PULLED, Phase.CONFIGURED, Phase.LAUNCHED, Phase.ABSENT]
+    assert lab.driver._load()["instances"] == {}
+
+
+def test_each_reset_removes_what_its_phase_built(lab: Lab) -> None:
+    lab.up()
+    lab.open().reset(Phase.IMAGES_PULLED)
+    assert lab.driver.machine_of()["containers"] == {}
+    assert len(lab.driver.machine_of()["images"]) == 3
+    lab.open().reset(Phase.CONFIGURED)
+    assert lab.driver.machine_of()["images"] == {}
+    lab.open().reset(Phase.LAUNCHED)
+    assert lab.driver.machine_of()["bundle"] is None
+    assert lab.up() is Phase.HEALTHY
+    assert lab.driver.launches == 1
+
+
+def test_reset_of_a_stopped_vm_switches_it_on_to_remove_things(lab: Lab) -> None:
+    lab.up()
+    lab.open().stop()
+    assert lab.open().reset(Phase.LAUNCHED) is Phase.LAUNCHED
+    assert lab.driver.machine_of()["containers"] == {}
+
+
+def test_a_new_version_re_enters_only_what_it_touches(lab: Lab) -> None:
+    lab.up()
+    assert lab.up(version="v0.5.1") is Phase.HEALTHY
+    assert lab.recorder.phases(events.PhaseCompleted) == ["configured", "images-pulled", "running", "healthy"]
+    drift = [event for event in lab.recorder.taken if isinstance(event, events.DriftFound)]
+    assert "POLIS_GATE_VERSION" in drift[0].reason
+    assert lab.driver.launches == 1
+
+
+def test_what_needs_a_new_vm_is_never_done_silently(lab: Lab, tmp_path: Path) -> None:
+    lab.up()
+    document = tmp_path / "mine.yaml"
+    document.write_text("#cloud-config\nusers: [default]\n")
+    with pytest.raises(ChangesPending, match="cloud-init") as caught:
+        lab.up(cloud_init=document)
+    assert "--recreate" in caught.value.hint
+    assert lab.driver.launches == 1
+    assert lab.open(cloud_init=document).up(UpOptions(recreate=True)) is Phase.HEALTHY
+    assert lab.driver.launches == 2
+
+
+def test_the_document_changing_during_an_interrupted_launch_is_noticed(lab: Lab, tmp_path: Path) -> None:
+    interrupt(lab.driver, "launch", "after")
+    with pytest.raises(GuestUnreachable):
+        lab.up()
+    document = tmp_path / "mine.yaml"
+    document.write_text("#cloud-config\nusers: [default]\n")
+    with pytest.raises(ChangesPending):
+        lab.up(cloud_init=document)
+    assert lab.up() is Phase.HEALTHY
+    assert lab.driver.launches == 1
+
+
+def interrupt(driver: SimulatedDriver, call: str, moment: str, error: Callable[[], Exception] | None = None) -> None:
+    """Let one call fail once."""
+
+    def interfere(name: str, when: str) -> None:
+        if (name, when) == (call, moment):
+            driver.interfere = lambda _name, _when: None
+            raise error() if error is not None else GuestUnreachable("cut off")
+
+    driver.interfere = interfere
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    "call",
+    ["launch", "exec:wait", "exec:sign", "push", "exec:place", "exec:pull", "exec:up", "exec:watch"],
+)
+def test_after_any_failed_call_the_next_up_heals_and_doubles_nothing(lab: Lab, call: str, moment: str) -> None:
+    interrupt(lab.driver, call, moment)
+    try:
+        lab.up()
+    except (GuestUnreachable, RegistryUnavailable):
+        assert lab.record.last_error is not None
+    assert lab.up() is Phase.HEALTHY
+    machine = lab.driver.machine_of()
+    assert lab.driver.launches == 1
+    assert machine["creations"] == 3
+    assert lab.record.last_error is None
+    assert lab.record.transition is None
+
+
+def test_drift_is_told_and_mended(lab: Lab) -> None:
+    lab.up()
+    with lab.driver.change() as machine:
+        machine["containers"]["gate"].update(state="exited", exit_code=137)
+    status = lab.open().status()
+    assert status.phase is Phase.IMAGES_PULLED
+    assert status.document["drift"] == [{"phase": "running", "reason": "gate is not running (exited 137)"}]
+    assert lab.up() is Phase.HEALTHY
+
+
+def test_an_edited_bundle_in_the_guest_is_put_right(lab: Lab) -> None:
+    lab.up()
+    with lab.driver.change() as machine:
+        machine["bundle"]["intact"] = False
+    assert lab.open().status().phase is Phase.LAUNCHED
+    assert lab.up() is Phase.HEALTHY
+    assert lab.driver.machine_of()["pushes"] == 2
+
+
+def test_a_lost_record_is_rebuilt_from_the_guest(lab: Lab) -> None:
+    lab.up()
+    identity = lab.record.id
+    Store(paths.find().workspace("polis")).forget(last="lock")
+    assert lab.open().status().phase is Phase.HEALTHY
+    assert lab.up() is Phase.HEALTHY
+    assert lab.record.id == identity
+    assert lab.driver.launches == 1
+
+
+def test_a_foreign_instance_is_refused_and_untouched(lab: Lab) -> None:
+    lab.up()
+    with lab.driver.change() as machine:
+        machine["owner"] = "somebody-else"
+    before = lab.driver.machine_of()
+    for act in (lab.up, lambda: lab.open().reset(Phase.ABSENT), lambda: lab.open().delete()):
+        with pytest.raises(ForeignInstance) as caught:
+            act()
+        assert caught.value.exit_code == 4
+    assert lab.driver.machine_of() == before
+    assert lab.open().status().phase is Phase.ABSENT
+
+
+def test_adopt_takes_an_instance_over(lab: Lab) -> None:
+    lab.up()
+    with lab.driver.change() as machine:
+        machine["owner"] = "somebody-else"
+    assert lab.open().up(UpOptions(adopt=True)) is Phase.HEALTHY
+    assert lab.record.id == "somebody-else"
+
+
+def test_delete_leaves_neither_instance_nor_record(lab: Lab) -> None:
+    lab.up()
+    assert lab.open().delete() is True
+    assert lab.driver._load()["instances"] == {}
+    assert not paths.find().workspace("polis").exists()
+    assert lab.open().delete() is False
+
+
+def test_a_second_workspace_is_untouched(lab: Lab) -> None:
+    lab.open("other").up(UpOptions())
+    other = lab.driver.machine_of("other")
+    lab.up()
+    lab.open().reset(Phase.LAUNCHED)
+    lab.open().stop()
+    lab.open().delete()
+    assert lab.driver.machine_of("other") == other
+    assert lab.open("other").status().phase is Phase.HEALTHY
+
+
+def test_commands_on_nothing_say_so(lab: Lab) -> None:
+    with pytest.raises(NotFound):
+        lab.open().reset(None)
+    with pytest.raises(NotFound):
+        lab.open().stop()
+    with pytest.raises(NotFound):
+        lab.open().shell(["true"])
+    assert lab.open().status().phase is Phase.ABSENT
+
+
+def test_exec_passes_the_exit_code_through(lab: Lab) -> None:
+    lab.up()
+    assert lab.open().shell(["false"]) == 7
+
+
+def test_a_guest_that_does_not_answer_is_not_called_absent(lab: Lab) -> None:
+    lab.up()
+    interrupt(lab.driver, "exec:probe", "before")
+    status = lab.open().status()
+    assert status.phase is Phase.ABSENT
+    assert status.document["instance"]["state"] == "running"
+    assert "does not answer" in status.document["drift"][0]["reason"]
+    assert status.document["checks"][0] == {"name": "guest-answers", "ok": False, "detail": "cut off"}
+
+
+def test_an_interruption_keeps_the_phase_and_says_where(lab: Lab) -> None:
+    interrupt(lab.driver, "exec:pull", "before", lambda: KeyboardInterrupt("SIGINT"))  # type: ignore[arg-type, return-value]
+    with pytest.raises(Exception, match="images-pulled") as caught:
+        lab.up()
+    assert caught.value.exit_code == 130  # type: ignore[attr-defined]
+    assert lab.record.phase is Phase.CONFIGURED
+    assert lab.record.transition is None
+    assert lab.up() is Phase.HEALTHY
