@@ -1,0 +1,60 @@
+"""Options that every command takes, before or after its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VALUED = {"-n": "--name", "--name": "--name", "--driver": "--driver", "--config": "--config"}
+FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose", "--no-color", "-y", "--yes")
+PASSING = ("exec", "shell")
+"""Commands whose words belong to a command in the guest, from the first that is not an option."""
+
+
+@dataclass
+class Globals:
+    """What the global options say."""
+
+    name: str | None = None
+    driver: str | None = None
+    config: Path | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    no_color: bool = False
+    yes: bool = False
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Return the configuration values given on the command line."""
+        return {"name": self.name, "driver": self.driver}
+
+
+def hoist(argv: Sequence[str]) -> list[str]:
+    """Return the command line with its global options moved to the front, where the parser expects them.
+
+    Words after `--`, and those that `exec` and `shell` pass into the guest, stay untouched.
+    """
+    front: list[str] = []
+    rest: list[str] = []
+    words = list(argv)
+    command = ""
+    while words:
+        word = words.pop(0)
+        option = word.partition("=")[0]
+        if word == "--" or (command in PASSING and not word.startswith("-")):
+            rest += [word, *words]
+            break
+        if word in FLAGS or (option in VALUED and "=" in word):
+            front.append(word)
+        elif option in VALUED:
+            front += [word, *words[:1]]
+            words = words[1:]
+        else:
+            command = command or ("" if word.startswith("-") else word)
+            rest.append(word)
+    return front + rest

@@ -1,0 +1,105 @@
+"""What is shown: results on stdout, progress and errors on stderr; with --json only JSON, on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from polis import events
+
+if TYPE_CHECKING:
+    from polis.errors import PolisError
+
+PROGRESS_INTERVAL = 1.0
+"""Seconds between two lines of progress within one phase: a person reads no faster."""
+
+CAUSE_LINES = 15
+
+
+class PlainLines:
+    """A sink for people and logs: a line with the time for each thing that happens."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._begun = time.monotonic()
+        self._last_progress = 0.0
+        self._last_line = ""
+
+    def take(self, event: events.Event) -> None:
+        """Print the event, unless it is one of too many."""
+        line = _line(event)
+        if not line or line == self._last_line or (self._quiet and not isinstance(event, events.Warned)):
+            return
+        if isinstance(event, events.PhaseProgress):
+            now = time.monotonic()
+            if now - self._last_progress < PROGRESS_INTERVAL:
+                return
+            self._last_progress = now
+        self._last_line = line
+        elapsed = int(time.monotonic() - self._begun)
+        say(f"{elapsed // 60:02d}:{elapsed % 60:02d}  {line}")
+
+
+class JsonLines:
+    """A sink for scripts: one JSON object a line, on stdout."""
+
+    def take(self, event: events.Event) -> None:
+        """Print the event."""
+        document(event.payload(), compact=True)
+
+
+def say(text: str) -> None:
+    """Print a line for people, on stderr."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def result(text: str) -> None:
+    """Print the result of a command, on stdout."""
+    print(printable(text), flush=True)
+
+
+def document(value: dict[str, Any], *, compact: bool = False) -> None:
+    """Print a JSON object on stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=None if compact else 2), flush=True)
+
+
+def error(problem: PolisError) -> None:
+    """Print an error in its four parts: what and where, the cause, what is still there, what to type next."""
+    where = f" (phase {problem.phase})" if problem.phase is not None else ""
+    say(f"error: {problem.message}{where}")
+    for line in problem.cause.strip().splitlines()[-CAUSE_LINES:]:
+        say(f"  | {line}")
+    if problem.remains:
+        say(f"still there: {problem.remains}")
+    if problem.hint:
+        say(f"next: {problem.hint}")
+
+
+def printable(text: str) -> str:
+    """Return the text without control characters: what a guest or registry says must not steer the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _line(event: events.Event) -> str:  # noqa: PLR0911 -- one line for each kind of event
+    match event:
+        case events.PhaseStarted(phase=phase, attempt=attempt):
+            return f"{phase}: begun" + (f" (attempt {attempt})" if attempt > 1 else "")
+        case events.PhaseProgress(phase=phase, detail=detail, done=done, total=total):
+            return f"{phase}: {f'[{done}/{total}] ' if total else ''}{detail}"
+        case events.PhaseRetry(phase=phase, reason=reason, attempt=attempt, attempts=attempts, delay_s=delay):
+            return f"{phase}: attempt {attempt} of {attempts} failed, next in {delay:.1f} s: {reason}"
+        case events.PhaseCompleted(phase=phase, duration_s=seconds):
+            return f"{phase}: done in {seconds:.1f} s"
+        case events.PhaseSkipped(phase=phase):
+            return f"{phase}: holds already"
+        case events.PhaseLeft(phase=phase, duration_s=seconds):
+            return f"{phase}: left in {seconds:.1f} s"
+        case events.DriftFound(phase=phase, reason=reason):
+            return f"{phase}: no longer holds: {reason}"
+        case events.Warned(message=message):
+            return f"warning: {message}"
+        case events.Disclosed(message=message):
+            return message
+    return ""

@@ -1,0 +1,26 @@
+"""`polis reset`: leave a phase, or several."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from polis.cli.session import confirm, globals_of, open_workspace, reporting
+from polis.cli.up import tell
+from polis.phase import Phase
+
+
+def reset(
+    context: typer.Context,
+    to: Annotated[Phase | None, typer.Option(help="Leave all phases above this one.")] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for another polis to finish.")] = 0.0,
+) -> None:
+    """Leave the current phase (one back), or go further with --to; `--to absent` deletes the VM."""
+    options = globals_of(context)
+    with reporting(options, stream=True):
+        workspace = open_workspace(options, progress=True)
+        if to is Phase.ABSENT:
+            confirm(f"Delete the VM of workspace {workspace.name} with all that is in it?", options)
+        reached = workspace.reset(to, wait=wait)
+        tell(workspace, reached, as_json=options.json)

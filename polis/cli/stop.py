@@ -1,0 +1,25 @@
+"""`polis stop`: stop the services, then the VM; nothing is lost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from polis.cli import output
+from polis.cli.session import globals_of, open_workspace, reporting
+
+
+def stop(
+    context: typer.Context,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for another polis to finish.")] = 0.0,
+) -> None:
+    """Stop the services, then switch the VM off. `polis up` brings all back in seconds."""
+    options = globals_of(context)
+    with reporting(options):
+        workspace = open_workspace(options)
+        stopped = workspace.stop(wait=wait)
+        if options.json:
+            output.document({"schema": 1, "workspace": workspace.name, "stopped": stopped})
+        else:
+            output.result(f"{workspace.name} is off" if stopped else f"{workspace.name} was off already")

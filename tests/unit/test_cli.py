@@ -1,0 +1,164 @@
+"""The command line: parsing, exit codes, JSON, errors in four parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from polis import assembly, cli
+from polis.cli.globals import hoist
+from polis.cli.output import printable
+from tests.simulation import SimulatedDriver
+
+
+class Terminal:
+    """Types commands as a user would, against a simulated guest."""
+
+    def __init__(self, driver: SimulatedDriver) -> None:
+        self.driver = driver
+
+    def type(self, line: str) -> Any:
+        result = CliRunner().invoke(cli.build(), hoist(line.split()), prog_name="polis")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    driver = SimulatedDriver(tmp_path / "world.json")
+    monkeypatch.setattr(assembly, "driver", lambda *_, **__: driver)
+    monkeypatch.setenv("POLIS_RETRY", "{attempts: 2, base: 0.001, cap: 0.001}")
+    return Terminal(driver)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("up -n other", "-n other up"),
+        ("up --name=other --json", "--name=other --json up"),
+        ("status --check --json", "--json status --check"),
+        ("-q up", "-q up"),
+        ("exec ls -v", "exec ls -v"),
+        ("exec -n other ls -n 5", "-n other exec ls -n 5"),
+        ("exec -- --json", "exec -- --json"),
+        ("--json exec ls -y", "--json exec ls -y"),
+        ("reset --to absent -y", "-y reset --to absent"),
+        ("up -n", "-n up"),
+    ],
+)
+def test_global_options_are_accepted_before_and_after_the_command(typed: str, expected: str) -> None:
+    assert hoist(typed.split()) == expected.split()
+
+
+def test_up_status_stop_delete_as_a_user_types_them(terminal: Terminal) -> None:
+    result = terminal.type("up")
+    assert (result.exit_code, result.stdout) == (0, "polis is healthy\n")
+    assert "images-pulled: done" in result.stderr
+    assert terminal.type("status --check").exit_code == 0
+    assert terminal.type("list").stdout.split()[:2] == ["polis", "healthy"]
+    assert terminal.type("stop").stdout == "polis is off\n"
+    status = terminal.type("status --check")
+    assert status.exit_code == 3
+    assert "the VM is there, but off" in status.stdout
+    assert "polis up" in status.stdout
+    assert terminal.type("start -q").stderr == ""
+    assert terminal.type("delete -y").stdout == "polis is deleted\n"
+    assert terminal.type("list").stdout.startswith("there is no workspace")
+
+
+def test_up_json_is_one_object_a_line_and_ends_with_the_result(terminal: Terminal) -> None:
+    result = terminal.type("up --json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.stderr == ""
+    assert lines[-1]["event"] == "result"
+    assert (lines[-1]["outcome"], lines[-1]["exit_code"], lines[-1]["error"]) == ("healthy", 0, None)
+    assert {line["event"] for line in lines} >= {"phase.started", "phase.completed", "result"}
+
+
+def test_a_failed_up_json_ends_with_the_error(terminal: Terminal) -> None:
+    terminal.driver.refuse_pull = {"gate": "received unexpected HTTP status: 503 Service Unavailable"}
+    result = terminal.type("up --json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 75
+    assert (lines[-1]["outcome"], lines[-1]["phase"], lines[-1]["exit_code"]) == ("failed", "images-pulled", 75)
+    assert lines[-1]["error"]["kind"] == "registry-unavailable"
+    assert [line["attempt"] for line in lines if line["event"] == "phase.retry"] == [1]
+
+
+def test_an_error_has_four_parts(terminal: Terminal) -> None:
+    terminal.driver.refuse_pull = {"gate": "manifest unknown"}
+    result = terminal.type("up")
+    assert result.exit_code == 70
+    words = result.stderr[result.stderr.index("error:") :].splitlines()
+    assert words[0].endswith("(phase images-pulled)")
+    assert "polis-gate" in words[0]
+    assert words[1] == "  | manifest unknown"
+    assert words[2].startswith("still there: the VM is")
+    assert words[3].startswith("next: ")
+
+
+def test_status_json_has_every_promised_key(terminal: Terminal) -> None:
+    empty = json.loads(terminal.type("status --json").stdout)
+    terminal.type("up -q")
+    full = json.loads(terminal.type("status --json").stdout)
+    keys = [
+        "schema", "workspace", "phase", "recorded_phase", "target", "pending", "drift", "transition", "last_error",
+        "instance", "services", "checks",
+    ]  # fmt: skip
+    assert list(empty) == list(full) == keys
+    assert empty["phase"] == "absent"
+    assert empty["instance"] is None
+    assert full["instance"] == {"driver": "simulated", "name": "polis", "state": "running", "ipv4": []}
+    assert {service["name"]: service["health"] for service in full["services"]} == {
+        "gate": "healthy", "init": "none", "workspace": "healthy",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("reset", 4), ("stop", 4), ("exec true", 4), ("shell", 4), ("-n a_b status", 78), ("--config no.yaml up", 78),
+        ("reset --to nowhere", 2), ("nonsense", 2), ("up --version=%%%", 78), ("reset --to absent", 2),
+    ],
+)  # fmt: skip
+def test_what_a_user_can_cause_has_its_exit_code_and_no_traceback(terminal: Terminal, command: str, code: int) -> None:
+    result = terminal.type(command)
+    assert result.exit_code == code
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["reset", "stop", "-n a_b status", "up --version=%%%"])
+def test_an_error_with_json_is_one_json_document(terminal: Terminal, command: str) -> None:
+    result = terminal.type(f"{command} --json")
+    answer = json.loads(result.stdout.splitlines()[-1] if "up" in command or "reset" in command else result.stdout)
+    assert answer["exit_code"] == result.exit_code
+    assert answer["error"]["message"]
+
+
+def test_deleting_asks_first(terminal: Terminal) -> None:
+    terminal.type("up -q")
+    assert terminal.type("delete").exit_code == 2
+    assert terminal.type("status --check").exit_code == 0
+
+
+def test_exec_passes_words_and_exit_code(terminal: Terminal) -> None:
+    terminal.type("up -q")
+    assert terminal.type("exec ls -v --json").exit_code == 7
+
+
+def test_a_damaged_record_spoils_only_its_own_row_of_the_list(terminal: Terminal, home: Path) -> None:
+    terminal.type("up -q")
+    terminal.type("-n other up -q")
+    for path in (home / "config" / "workspaces" / "other").glob("state.json*"):
+        path.write_text("{")
+    rows = {row["workspace"]: row["phase"] for row in json.loads(terminal.type("list --json").stdout)["workspaces"]}
+    assert rows == {"polis": "healthy", "other": "unknown"}
+
+
+def test_a_guest_s_words_cannot_steer_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\x07\nc\u202ed") == "a\ufffd[2Jb\ufffd\nc\ufffdd"
