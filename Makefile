@@ -1,0 +1,73 @@
+# What a newcomer types: `make up` and `make test`. `make help` lists the rest.
+
+PYTHON := .venv/bin/python
+POLIS := .venv/bin/polis --config lab/polis.yaml
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# What the machine needs: QEMU and OpenSSH for `polis up`; the rest builds and serves the lab.
+PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static shellcheck
+
+.DEFAULT_GOAL := help
+.PHONY: help setup deps lab up down test test-unit test-e2e lint types schema lock bench ci clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## Make the virtual environment, from the lock file
+
+.venv/ready: requirements.lock pyproject.toml | deps
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --require-hashes --requirement requirements.lock
+	.venv/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+deps: ## Install what the machine needs (Debian packages)
+	@if missing=$$(for package in $(PACKAGES); do \
+	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || echo $$package; done); \
+	  [ -n "$$missing" ]; then \
+	    set -ex; \
+	    $(SUDO) apt-get update --quiet=2; \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $$missing; \
+	fi
+
+lab: setup ## Build the lab's VM image and start its registry
+	$(PYTHON) -m lab up
+
+up: lab ## Take a workspace from nothing to healthy, in the lab
+	$(POLIS) up
+
+down: setup ## Delete the workspace and stop the lab
+	$(POLIS) --yes delete
+	$(PYTHON) -m lab down
+
+test: lint types test-unit test-e2e ## Everything that CI runs
+
+test-unit: setup ## Fast tests: no VM
+	$(PYTHON) -m pytest tests/unit tests/crash
+
+test-e2e: setup ## Tests on real VMs (some minutes)
+	$(PYTHON) -m pytest tests/contract tests/e2e
+
+lint: setup ## Style
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	shellcheck $$(git ls-files '*.sh')
+
+types: setup ## Types
+	.venv/bin/mypy
+
+schema: setup ## Write state-schema.json anew
+	$(PYTHON) -c 'from polis.store import schema; print(schema(), end="")' > state-schema.json
+
+lock: setup ## Write requirements.lock anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --group dev pyproject.toml --output-file requirements.lock
+
+bench: setup ## What a command costs, beside bare Python
+	$(PYTHON) -m tests.bench
+
+ci: ## What CI runs
+	.ci/run
+
+clean: ## Remove what was built (not the workspaces)
+	rm -rf .venv .lab .mypy_cache .ruff_cache .pytest_cache

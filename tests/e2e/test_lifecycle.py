@@ -1,0 +1,276 @@
+"""The life of a workspace on a real VM, in the order of this file; every test leaves it healthy for the next."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lab.world import World
+from tests.e2e.conftest import DEADLINE, User, qemus
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+
+IMAGES = 9
+PHASES = ["launched", "configured", "images-pulled", "running", "healthy"]
+
+
+def eventually(condition: Callable[[], Any], timeout: float = DEADLINE) -> Any:
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        if value := condition():
+            return value
+        time.sleep(0.2)
+    pytest.fail("the condition never came true")
+
+
+def pulled(world: World) -> dict[str, int]:
+    """Return how often the manifest of each image was served, read off the registry's access log."""
+    counts: dict[str, int] = {}
+    for entry in world.access_log():
+        parts = entry.path.split("?")[0].split("/")
+        if "manifests" in parts and entry.method == "GET" and entry.status == 200:
+            name = parts[parts.index("manifests") - 1]
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def test_launch_killed_and_interrupted_then_resumed_with_one_vm(user: User) -> None:
+    with user.begin("up") as up:
+        up.wait_for("phase.started", "launched")
+        eventually(lambda: qemus(user.home))
+        up.send(signal.SIGKILL)
+    status = user.status()
+    assert status["phase"] == "absent"
+    assert status["transition"]["to"] == "launched"
+    assert status["transition"]["alive"] is False
+    assert len(qemus(user.home)) == 1
+    first = qemus(user.home)[0].pid
+    with user.begin("up") as up:
+        up.wait_for("phase.progress", "launched")
+        assert up.send(signal.SIGINT) == 130
+    result = user.succeed("up", "--to", "launched", "--json")
+    assert result.phases("phase.completed") == ["launched"]
+    assert [process.pid for process in qemus(user.home)] == [first]
+    assert user.guest("cloud-init", "status").strip() == "status: done"
+
+
+def test_configure_killed_then_resumed(user: User) -> None:
+    with user.begin("up", "--to", "configured") as up:
+        up.wait_for("phase.progress", "configured")
+        up.send(signal.SIGKILL)
+    result = user.succeed("up", "--to", "configured", "--json")
+    assert "launched" not in result.phases("phase.started")
+    assert user.status()["phase"] == "configured"
+
+
+@pytest.mark.parametrize(
+    ("mode", "cause"),
+    [
+        ("unavailable", "503"),
+        ("throttled", "429|too ?many ?requests"),
+        ("hang", "timeout|deadline|nothing"),
+        ("outage", "refused|reset|EOF"),
+    ],
+)
+def test_an_outage_is_told_and_kept(user: User, world: World, mode: str, cause: str) -> None:
+    world.fault(mode)
+    result = user.type("up", "--json")
+    final = result.events[-1]
+    assert result.code == final["exit_code"] == 75
+    assert final["error"]["phase"] == "images-pulled"
+    assert re.search(cause, final["error"]["cause"], re.IGNORECASE), final["error"]
+    assert "odralabshq/polis-" in final["error"]["message"]
+    assert "10.0.2.2" in final["error"]["message"]
+    assert final["error"]["attempts"] == 2
+    assert result.phases("phase.retry") == ["images-pulled"]
+    status = user.status()
+    assert status["phase"] == "configured"
+    assert status["pending"] == ["images-pulled", "running", "healthy"]
+    assert "polis up" in status["last_error"]["hint"]
+    assert status["last_error"]["retryable"] is True
+
+
+def test_a_final_answer_fails_at_once(user: User, world: World) -> None:
+    world.fault("unauthorized", match="polis-certgen")
+    result = user.type("up", "--json")
+    assert result.code == 70
+    assert "polis-certgen" in result.events[-1]["error"]["message"]
+    assert result.phases("phase.retry") == []
+    world.heal()
+    result = user.type("up", "--json", "--version", "v9.9.9")
+    assert result.code == 70
+    assert ":v9.9.9" in result.events[-1]["error"]["message"]
+    assert result.phases("phase.retry") == []
+    user.succeed("up", "--to", "configured")
+
+
+def test_after_the_outage_up_resumes_and_pulls_only_what_is_missing(user: User, world: World) -> None:
+    world.fault("reset", match="polis-sentinel")
+    failed = user.type("up", "--json")
+    assert failed.code == 75
+    assert "polis-sentinel" in failed.events[-1]["error"]["message"]
+    have = user.guest("docker", "image", "ls", "--format", "{{.Repository}}").split()
+    assert have, "nothing was pulled before the broken image"
+    boot = user.boot_id()
+    marker = user.guest("stat", "-c", "%Y %i", "/opt/polis/configured.json")
+    world.heal()
+    world.clear_log()
+    result = user.succeed("up", "--to", "images-pulled", "--json")
+    assert result.phases("phase.started") == ["images-pulled"]
+    assert user.boot_id() == boot
+    assert user.guest("stat", "-c", "%Y %i", "/opt/polis/configured.json") == marker
+    already = {name.rsplit("/", 1)[-1] for name in have}
+    counts = pulled(world)
+    assert not already & set(counts)
+    assert len(already | set(counts)) == IMAGES
+    assert set(counts.values()) == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("phase", ["images-pulled", "running", "healthy"])
+def test_interrupted_anywhere_the_next_up_ends_healthy(user: User, phase: str, number: signal.Signals) -> None:
+    user.succeed("reset", "--to", "configured")
+    boot = user.boot_id()
+    # Every phase that comes before it holds; its own action is cut off as soon as it has begun.
+    with user.begin("up") as up:
+        up.wait_for("phase.started", phase)
+        code = up.send(number)
+    assert code == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    result = user.succeed("up", "--json")
+    assert result.events[-1]["outcome"] == "healthy"
+    redone = result.phases("phase.started")
+    assert not set(PHASES[: PHASES.index(phase)]) & set(redone)
+    assert user.boot_id() == boot
+    assert len(qemus(user.home)) == 1
+
+
+def test_a_no_op_takes_two_driver_calls(user: User, world: World) -> None:
+    result = user.succeed("up", "--json")
+    assert result.phases("phase.started") == []
+    assert result.events[-1]["driver_calls"] <= 2
+    assert pulled(world) == {}
+    status = user.status()
+    assert status["phase"] == "healthy"
+    assert len(status["services"]) == 11
+    assert all(service["digest"].startswith("sha256:") for service in status["services"])
+    assert user.type("status", "--check").code == 0
+
+
+def test_exec_passes_output_and_exit_code(user: User) -> None:
+    assert user.type("exec", "sh", "-c", "echo out; echo err >&2; exit 42").code == 42
+    result = user.type("exec", "printf", "%s|", "a b", "$HOME", "*", "")
+    assert result.stdout == "a b|$HOME|*||"
+
+
+def test_stop_then_up_provisions_and_pulls_nothing(user: User, world: World) -> None:
+    boot = user.boot_id()
+    booted = user.guest("stat", "-c", "%Y", "/var/lib/polis/provisioned.json")
+    user.succeed("stop")
+    assert qemus(user.home) == []
+    status = user.status()
+    assert status["instance"]["state"] == "stopped"
+    assert user.type("status", "--check").code == 3
+    result = user.succeed("up", "--json")
+    assert not {"configured", "images-pulled"} & set(result.phases("phase.started"))
+    assert user.boot_id() != boot
+    assert user.guest("stat", "-c", "%Y", "/var/lib/polis/provisioned.json") == booted
+    assert pulled(world) == {}
+
+
+def test_a_reboot_in_the_guest_is_the_same(user: User, world: World) -> None:
+    boot = user.boot_id()
+    booted = user.guest("stat", "-c", "%Y", "/var/lib/polis/provisioned.json")
+    user.type("exec", "sudo", "systemctl", "reboot")
+    eventually(lambda: user.type("exec", "cat", "/proc/sys/kernel/random/boot_id").stdout.strip() not in ("", boot))
+    user.succeed("up")
+    assert user.guest("stat", "-c", "%Y", "/var/lib/polis/provisioned.json") == booted
+    assert pulled(world) == {}
+
+
+def test_a_killed_qemu_is_seen_at_once_and_recovered(user: User) -> None:
+    (process,) = qemus(user.home)
+    process.kill()
+    process.wait(30)
+    status = user.status()
+    assert status["instance"]["state"] == "stopped"
+    assert status["phase"] == "absent"
+    user.succeed("up")
+    assert user.status()["phase"] == "healthy"
+
+
+def test_drift_in_the_guest_is_told_and_mended(user: User) -> None:
+    user.guest("docker", "kill", "polis-gate-1")
+    status = user.status()
+    assert status["phase"] == "images-pulled"
+    assert "gate" in status["drift"][0]["reason"]
+    user.succeed("up")
+    user.guest("sh", "-c", "echo '# changed' >> /opt/polis/current/docker-compose.yml")
+    assert user.status()["phase"] == "launched"
+    user.succeed("up")
+
+
+def test_a_second_workspace_lives_beside_the_first(user: User) -> None:
+    boot = user.boot_id()
+    user.succeed("-n", "other", "up", "--to", "launched")
+    assert user.status("other")["phase"] == "launched"
+    assert len(qemus(user.home)) == 2
+    user.succeed("-n", "other", "delete", "-y")
+    assert len(qemus(user.home)) == 1
+    assert user.boot_id() == boot
+    assert user.type("status", "--check").code == 0
+
+
+def test_reset_leaves_one_phase_at_a_time_each_seen_in_the_guest(user: User) -> None:
+    boot = user.boot_id()
+    assert user.succeed("reset").stdout == "polis is running\n"
+    assert user.succeed("reset").stdout == "polis is images-pulled\n"
+    assert user.guest("docker", "ps", "-aq") == ""
+    assert "polis-state-data" in user.guest("docker", "volume", "ls")
+    assert user.succeed("reset").stdout == "polis is configured\n"
+    assert user.guest("docker", "images", "-q") == ""
+    assert user.succeed("reset").stdout == "polis is launched\n"
+    assert user.guest("ls", "-A", "/opt/polis") == ""
+    user.succeed("up")
+    assert user.boot_id() == boot
+    user.succeed("reset", "--to", "launched")
+    assert user.guest("ls", "-A", "/opt/polis") == ""
+    user.succeed("reset", "-y", "--to", "absent")
+    assert qemus(user.home) == []
+    assert user.status()["instance"] is None
+
+
+def test_delete_leaves_no_process_no_forward_and_no_file_outside_the_cache(user: User) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    user.succeed("-n", "other", "up", "--to", "launched", POLIS_PORTS=json.dumps([f"{port}:22"]))
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as forward:
+        assert forward.recv(4) == b"SSH-"
+    user.succeed("-n", "other", "delete", "-y")
+    assert qemus(user.home) == []
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+    user.succeed("delete", "-y")
+    left = [path for path in user.home.rglob("*") if path.is_file() and "cache" not in path.parts]
+    assert left == []
+    sockets = [path for path in Path(tempfile.gettempdir()).glob("polis-*/*") if path.is_socket()]
+    assert sockets == []
+    mine = [process.pid for process in psutil.process_iter() if str(user.home) in _command_line(process)]
+    assert mine == []
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
