@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polis import fingerprint
-from polis.bundle import archive
 from polis.bundle.environment import variables
 from polis.cloudinit import document
 from polis.drivers.base import Artifact, Forward, Image, LaunchRequest
@@ -23,6 +22,7 @@ from polis.states.running import Running
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from polis.bundle.archive import Bundle
     from polis.config import ArtifactSpec, ImageSpec, Spec
     from polis.drivers.base import Driver
     from polis.events import Event
@@ -38,22 +38,33 @@ def driver(spec: Spec, paths: Paths, disclose: Callable[[str], None] | None = No
 
 
 def states(spec: Spec, chosen: Driver, identity: str, emit: Callable[[Event], None]) -> tuple[State, ...]:
-    """Return the phases of a workspace in their order.
-
-    Raises ConfigurationError for a bundle or document that is not acceptable, before anything is touched.
-    """
+    """Return the phases of a workspace in their order."""
     bench = Workbench(spec.name, chosen, Guest(chosen, spec.name), emit, spec.timeout)
     backoff = Backoff(spec.retry.attempts, spec.retry.base, spec.retry.cap, spec.retry.deadline)
-    bundle = archive.load(spec.bundle)
     environment = variables(version=spec.version, registry=spec.registry, image_suffix=spec.image_suffix)
     return (
         Absent(),
         Launched(bench, SpecifiedBirth(spec, chosen.name, identity), identity),
-        Configured(bench, bundle, environment),
+        Configured(bench, lambda: bundle(spec), environment),
         ImagesPulled(bench, backoff, spec.retry.silence),
         Running(bench),
         Healthy(bench),
     )
+
+
+def bundle(spec: Spec) -> Bundle:
+    """Return the bundle that the user wants. Raises ConfigurationError if it is not acceptable."""
+    from polis.bundle import archive
+
+    return archive.load(spec.bundle)
+
+
+def check(spec: Spec) -> None:
+    """Raise ConfigurationError, before anything is touched, if a file that the user named is not acceptable."""
+    if spec.bundle is not None:
+        bundle(spec)
+    if spec.cloud_init is not None:
+        document.check(document.read(spec.cloud_init), str(spec.cloud_init))
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,11 @@ class PolisError(Exception):
     kind: ClassVar[str] = "internal"
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
     retryable: ClassVar[bool] = False
+    usual_hint: ClassVar[str] = "`polis status` shows what holds; `polis up` tries again"
+
+    def __post_init__(self) -> None:
+        """Every error has a next command: the kind's usual one, where the place that raises knows no better."""
+        self.hint = self.hint or self.usual_hint
 
     def __str__(self) -> str:
         """Return what failed and why, on one line; rendering in four parts is the terminal's task."""
@@ -84,6 +89,7 @@ class UsageError(PolisError):
 
     kind = "usage"
     exit_code = ExitCode.USAGE
+    usual_hint = "`polis --help` lists the commands and their options"
 
 
 class ChangesPending(PolisError):
@@ -118,6 +124,7 @@ class HostUnsuitable(PolisError):
 
     kind = "host-unsuitable"
     exit_code = ExitCode.HOST
+    usual_hint = "mend that, then run the command again: it goes on from here"
 
 
 class DriverMissing(HostUnsuitable):
@@ -163,6 +170,7 @@ class Transient(PolisError):
     kind = "transient"
     exit_code = ExitCode.TRANSIENT
     retryable = True
+    usual_hint = "run the command again: it goes on from here"
 
 
 class DriverUnavailable(Transient):
@@ -200,6 +208,7 @@ class IntegrityError(PolisError):
 
     kind = "integrity"
     exit_code = ExitCode.INTEGRITY
+    usual_hint = "find out why before you use it; if the expected hash is wrong, correct it in the configuration"
 
 
 class ConfigurationError(PolisError):
@@ -207,6 +216,7 @@ class ConfigurationError(PolisError):
 
     kind = "configuration"
     exit_code = ExitCode.CONFIGURATION
+    usual_hint = "correct it, then run the command again"
 
 
 class Interrupted(PolisError):

@@ -239,7 +239,6 @@ class Machine:
 
     def _note_failure(self, error: PolisError, towards: Phase) -> None:
         error.phase = error.phase or towards
-        error.hint = error.hint or "`polis up` tries again; `polis status` shows what holds"
         error.remains = error.remains or _remains(self.phase, self._seen.observation)
         self._record.fail(error)
         self._emit(PhaseFailed(phase=error.phase, kind=error.kind, message=str(error)))

@@ -63,6 +63,7 @@ class Workspace:
 
     def up(self, options: UpOptions) -> Phase:
         """Reach the target phase and return the phase that holds. Raises what stopped it."""
+        assembly.check(self.spec)
         with self._changing("up", options.wait, options.target):
             machine = self._machine(*self._record(adopt=options.adopt))
             if options.recreate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from polis.phase import Phase
 from polis.states.base import HOLDS, Verdict, lacks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from polis.bundle.archive import Bundle
     from polis.states.base import Workbench
@@ -28,13 +29,20 @@ class Configured:
 
     phase = Phase.CONFIGURED
 
-    def __init__(self, bench: Workbench, bundle: Bundle, environment: Mapping[str, str]) -> None:
+    def __init__(self, bench: Workbench, load: Callable[[], Bundle], environment: Mapping[str, str]) -> None:
         self._bench = bench
-        self._bundle = bundle
+        self._load = load
         self._environment = dict(environment)
-        self._fingerprint = fingerprint.of(
-            {"bundle": bundle.digest, **{key: value for key, value in environment.items() if value}}
-        )
+
+    @functools.cached_property
+    def _bundle(self) -> Bundle:
+        """Read the bundle when it is first asked for: a `status` without a VM never does."""
+        return self._load()
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        parts = {key: value for key, value in self._environment.items() if value}
+        return fingerprint.of({"bundle": self._bundle.digest, **parts})
 
     def fingerprint(self, observation: Observation) -> str:  # noqa: ARG002 -- the protocol of all states
         """Return the fingerprint of the bundle and of each variable."""

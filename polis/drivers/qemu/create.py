@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from polis.drivers.qemu import disks, host, keys, ports, seed, space
-from polis.drivers.qemu.instance import Record, place
+from polis.drivers.qemu.instance import Record, alias, place
 from polis.errors import PolisError
 
 if TYPE_CHECKING:
@@ -54,11 +54,6 @@ def create(instances: Instances, images: ImageCache, request: LaunchRequest, tel
         except (PolisError, OSError):
             instances.discard(home)
             raise
-
-
-def alias(name: str) -> str:
-    """Return the name under which ssh knows the guest's host key, whatever its port is."""
-    return f"polis-{name}"
 
 
 def _record(request: LaunchRequest) -> Record:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from polis import durable, process
 from polis.drivers.base import Capabilities, Diagnosis, Instance, InstanceState
-from polis.drivers.qemu import console, create, disks, host, transfer
+from polis.drivers.qemu import console, host, transfer
 from polis.drivers.qemu.boot import Boot
-from polis.drivers.qemu.images import ImageCache
-from polis.drivers.qemu.instance import CorruptRecord, Home, Instances, Record
+from polis.drivers.qemu.instance import CorruptRecord, Home, Instances, Record, alias
 from polis.drivers.qemu.power import Power
 from polis.drivers.qemu.ssh import Endpoint, Ssh
 from polis.errors import (
@@ -63,7 +62,7 @@ class QemuDriver:
                 hint="install Multipass (https://multipass.run) and choose --driver multipass",
             )
         self._instances = Instances(data.absolute() / "qemu", runtime.absolute())
-        self._images = ImageCache(cache.absolute() / "images")
+        self._cache = cache.absolute() / "images"
         self._accel = accel
         self._disclose = disclose or (lambda _: None)
 
@@ -99,7 +98,7 @@ class QemuDriver:
             record = None
         if record is None:
             self.acceleration()  # what is not there is told before anything is made
-            record = create.create(self._instances, self._images, request, tell)
+            record = self._create(request, tell)
         elif Power(home).pid(record) is None:
             record = self._adapt(home, record, request)
         self._bring_up(home, record, request.timeout, tell)
@@ -161,6 +160,13 @@ class QemuDriver:
         lines = console.tail(home.console, CONSOLE_LINES) or console.tail(home.qemu_log, CONSOLE_LINES)
         return Diagnosis(lines, home.console if home.console.exists() else None)
 
+    def _create(self, request: LaunchRequest, tell: Callable[[str], None]) -> Record:
+        # What only a new instance needs is imported only then: `status` has to be quick.
+        from polis.drivers.qemu import create
+        from polis.drivers.qemu.images import ImageCache
+
+        return create.create(self._instances, ImageCache(self._cache), request, tell)
+
     def _own(self, home: Home, owner: str) -> Record | None:
         try:
             record = home.load()
@@ -198,6 +204,8 @@ class QemuDriver:
 
     def _adapt(self, home: Home, record: Record, request: LaunchRequest) -> Record:
         """Give an instance that is off the sizes and forwards that are wanted now. Disks only grow."""
+        from polis.drivers.qemu import disks
+
         if request.disk > record.disk:
             disks.grow(home.disk, request.disk)
         wanted = dataclasses.replace(
@@ -265,7 +273,7 @@ def _ssh(home: Home, record: Record) -> Ssh:
         Endpoint(
             port=record.ssh_port,
             user=record.user,
-            alias=create.alias(record.name),
+            alias=alias(record.name),
             key=home.key,
             known_hosts=home.known_hosts,
             control=home.control,

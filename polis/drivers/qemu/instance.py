@@ -257,6 +257,11 @@ class Instances:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def alias(name: str) -> str:
+    """Return the name under which ssh knows the guest's host key, whatever its port is."""
+    return f"polis-{name}"
+
+
 def place(source: Path, target: Path) -> None:
     """Give the instance a cached file that stays when the cache is cleared: a hard link where that is possible."""
     target.unlink(missing_ok=True)
