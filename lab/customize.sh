@@ -39,7 +39,7 @@ systemctl_in mask \
     modprobe@dm_mod.service modprobe@loop.service systemd-pstore.service \
     sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount sys-fs-fuse-connections.mount \
     dev-hugepages.mount proc-sys-fs-binfmt_misc.automount systemd-binfmt.service systemd-hibernate-clear.service \
-    systemd-journald-audit.socket
+    systemd-journald-audit.socket systemd-network-generator.service systemd-udev-load-credentials.service
 mkdir -p "$root/etc/systemd/system-generators"
 for name in debug getty gpt-auto hibernate-resume rc-local run ssh system-update sysv tpm2; do
     ln -s /dev/null "$root/etc/systemd/system-generators/systemd-$name-generator"

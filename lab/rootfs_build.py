@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +61,8 @@ HOST_APT_KEYS = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::
 
 KEYRINGS = Path("/usr/share/keyrings")
 TAIL_LINES = 15
+STOP_LIMIT = 30.0
+"""Seconds an interrupted tool has to tidy up."""
 
 
 def inputs() -> bytes:
@@ -117,15 +120,39 @@ def command(root: Path, *, mirror: str, apt_options: Sequence[str]) -> list[str]
 
 
 def run_logged(argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
-    """Run a build tool with its output in `log`; raise LabError with the output's last lines if it fails."""
+    """Run a build tool with its output in `log`; raise LabError with the output's last lines if it fails.
+
+    Whatever interrupts the wait ends the tool and its children too, gently first: mmdebstrap then unmounts.
+    """
     with log.open("ab") as output:
         try:
-            code = subprocess.call(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=env)
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,
+            )
         except FileNotFoundError:
             raise LabError(f"{argv[0]} is not installed") from None
+        try:
+            code = process.wait()
+        except BaseException:
+            _end_group(process)
+            raise
     if code:
         tail = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         raise LabError("\n".join([f"{argv[0]} failed ({code}); its last lines:", *(f"  {line}" for line in tail)]))
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(STOP_LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def build(root: Path, *, log: Path) -> None:

@@ -144,6 +144,8 @@ class SimulatedDriver:
         pushed = machine["pushed"].pop(arguments["archive"])
         assert f"sha256:{pushed}" == arguments["digest"]
         environment = arguments["environment"]
+        old = machine["bundle"]
+        machine["needless"] += old is not None and old["intact"] and old["marker"] == arguments["marker"]
         machine["bundle"] = {
             "digest": arguments["digest"],
             "marker": arguments["marker"],
@@ -162,6 +164,7 @@ class SimulatedDriver:
             for part, text in self.refuse_pull.items():
                 if part in reference:
                     return {"pulled": pulled, "failed": {"reference": reference, "error": text}}
+            machine["needless"] += reference in machine["images"]
             machine["pulls"].append(reference)
             machine["images"][reference] = f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
             pulled.append(reference)
@@ -296,6 +299,7 @@ def _new_machine(owner: str) -> dict[str, Any]:
         "pulls": [],
         "containers": {},
         "creations": 0,
+        "needless": 0,
     }
 
 

@@ -23,7 +23,7 @@ TRANSIENT = [
     'Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io on 127.0.0.53:53: server misbehaving',
     'Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io: i/o timeout',
     "lookup ghcr.io: Temporary failure in name resolution",
-    "the registry sends nothing: timeout",
+    "the registry hangs: no word for 90 s (timeout)",
     "something nobody has seen yet",
 ]
 FINAL = [

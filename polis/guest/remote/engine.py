@@ -25,6 +25,13 @@ class EngineError(Exception):
         self.status = status
 
 
+class EngineSilent(EngineError):
+    """The engine took the request and then said nothing for as long as we listen."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(0, f"no word for {seconds:.0f} s (timeout)")
+
+
 class _Connection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -74,6 +81,9 @@ class Engine:
         try:
             connection.request(method, target)
             response = connection.getresponse()
+        except TimeoutError as error:
+            connection.close()
+            raise EngineSilent(self._timeout) from error
         except OSError as error:
             connection.close()
             raise EngineError(0, f"the Docker engine does not answer: {error}") from error

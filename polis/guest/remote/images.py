@@ -8,7 +8,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from polis.guest.remote import alone
-from polis.guest.remote.engine import Engine, EngineError
+from polis.guest.remote.engine import Engine, EngineError, EngineSilent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,10 @@ def pull(arguments: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> di
     for reference in arguments["references"]:
         say({"progress": {"reference": reference, "pulled": len(pulled)}})
         try:
-            _stream(Engine(timeout=float(arguments["silence"])), reference, len(pulled), say)
+            _stream(reference, float(arguments["silence"]), len(pulled), say)
+        except EngineSilent as silent:
+            # The engine speaks while it works: what it waits for is the registry.
+            return {"pulled": pulled, "failed": {"reference": reference, "error": f"the registry hangs: {silent}"}}
         except EngineError as error:
             return {"pulled": pulled, "failed": {"reference": reference, "error": str(error)}}
         pulled.append(reference)
@@ -46,8 +49,8 @@ def remove(arguments: dict[str, Any], _say: Callable[[dict[str, Any]], None]) ->
     return {"problems": problems}
 
 
-def _stream(engine: Engine, reference: str, pulled: int, say: Callable[[dict[str, Any]], None]) -> None:
-    connection, response = engine.open("POST", "/images/create", **_source(reference))
+def _stream(reference: str, silence: float, pulled: int, say: Callable[[dict[str, Any]], None]) -> None:
+    connection, response = Engine(timeout=silence).open("POST", "/images/create", **_source(reference))
     layers: dict[str, tuple[int, int]] = {}
     told = -1
     try:
@@ -63,7 +66,7 @@ def _stream(engine: Engine, reference: str, pulled: int, say: Callable[[dict[str
                 told = done * 20 // total
                 say({"progress": {"reference": reference, "pulled": pulled, "bytes": done, "of": total}})
     except TimeoutError as error:
-        raise EngineError(0, "the registry sends nothing: timeout") from error
+        raise EngineSilent(silence) from error
     except (OSError, HTTPException, ValueError) as error:
         raise EngineError(0, f"the Docker engine broke off: {error}") from error
     finally:

@@ -12,7 +12,7 @@ sh "${0%/*}/tcp.sh" 127.0.0.1 8080 || {
 for service in credcheck sentinel_respmod; do
     answer=$(
         printf 'OPTIONS icap://%s:1344/%s ICAP/1.0\r\nHost: %s\r\n\r\n' "$sentinel" "$service" "$sentinel" |
-            timeout 3 nc "$sentinel" 1344 | head -n 1
+            nc -w 3 "$sentinel" 1344 | head -n 1
     ) || answer=
     case $answer in
         "ICAP/1.0 200"*) ;;

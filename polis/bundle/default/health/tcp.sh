@@ -4,4 +4,4 @@
 if command -v bash >/dev/null; then
     exec timeout 3 bash -c ': <>"/dev/tcp/$0/$1"' "$1" "$2"
 fi
-exec timeout 3 nc "$1" "$2" </dev/null >/dev/null
+exec nc -w 3 "$1" "$2" </dev/null >/dev/null
