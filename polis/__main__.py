@@ -15,12 +15,12 @@ def main() -> None:
         return
     from polis import signals
     from polis.cli import build
-    from polis.cli.globals import hoist
+    from polis.cli.globals import command_of, hoist
 
     signals.install()
     sys.argv[1:] = hoist(arguments)
     try:
-        build()(prog_name="polis")
+        build(only=command_of(sys.argv[1:]))(prog_name="polis")
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -146,7 +146,7 @@ class Spec(_Section):
     bundle: Path | None = None
     cloud_init: Path | None = None
     accel: Literal["auto", "kvm", "hvf", "tcg"] = "auto"
-    retry: RetrySpec = RetrySpec()
+    retry: RetrySpec = Field(default_factory=RetrySpec)
     ports: tuple[PortSpec, ...] = ()
 
     @field_validator("image", mode="before")

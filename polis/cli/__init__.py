@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +13,29 @@ from polis.cli.globals import Globals
 EPILOG = "The options of `polis --help` are accepted before and after every command."
 
 
-def build() -> typer.Typer:
-    """Return the application. Commands are small files; what they need is imported when they run."""
-    from polis.cli import delete, guest, listing, reset, status, stop, up, version
+COMMANDS = {
+    "up": "up:up",
+    "start": "up:up",
+    "status": "status:status",
+    "reset": "reset:reset",
+    "stop": "stop:stop",
+    "delete": "delete:delete",
+    "exec": "guest:exec_",
+    "shell": "guest:shell",
+    "list": "listing:list_",
+    "version": "version:version",
+}
+"""Each command: the module of this package and the function in it. `start` is another name of `up`."""
 
+PASSED_THROUGH = {"allow_interspersed_args": False, "ignore_unknown_options": True}
+"""For a command whose words belong to the guest."""
+
+
+def build(only: str | None = None) -> typer.Typer:
+    """Return the application, with all commands or with just the one that was typed.
+
+    Each import costs a millisecond, and `status` sits in people's prompts.
+    """
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=True,
@@ -24,19 +44,20 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         callback=_globals,
     )
-    app.command("up", epilog=EPILOG)(up.up)
-    app.command("start", epilog=EPILOG, hidden=True)(up.up)
-    app.command("status", epilog=EPILOG)(status.status)
-    app.command("reset", epilog=EPILOG)(reset.reset)
-    app.command("stop", epilog=EPILOG)(stop.stop)
-    app.command("delete", epilog=EPILOG)(delete.delete)
-    app.command(
-        "exec", epilog=EPILOG, context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True}
-    )(guest.exec_)
-    app.command("shell", epilog=EPILOG)(guest.shell)
-    app.command("list", epilog=EPILOG)(listing.list_)
-    app.command("version", epilog=EPILOG)(version.version)
+    for name, place in COMMANDS.items():
+        if only in COMMANDS and name != only:
+            continue
+        module, _, function = place.partition(":")
+        body = getattr(importlib.import_module(f"polis.cli.{module}"), function)
+        settings = PASSED_THROUGH if name == "exec" else {}
+        app.command(name, epilog=EPILOG, hidden=name == "start", context_settings=settings)(body)
+    if only in COMMANDS:
+        app.command("help", hidden=True)(_nothing)  # with a single command, typer would leave its name out
     return app
+
+
+def _nothing() -> None:
+    """Stand beside a single command."""
 
 
 def _globals(

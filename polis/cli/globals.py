@@ -34,6 +34,17 @@ class Globals:
         return {"name": self.name, "driver": self.driver}
 
 
+def command_of(words: Sequence[str]) -> str | None:
+    """Return the command of a hoisted command line, if it names one."""
+    waiting = iter(words)
+    for word in waiting:
+        if word in VALUED:
+            next(waiting, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
 def hoist(argv: Sequence[str]) -> list[str]:
     """Return the command line with its global options moved to the front, where the parser expects them.
 

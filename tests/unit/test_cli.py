@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from polis import assembly, cli
-from polis.cli.globals import hoist
+from polis.cli.globals import command_of, hoist
 from polis.cli.output import printable
 from tests.simulation import SimulatedDriver
 
@@ -22,7 +22,8 @@ class Terminal:
         self.driver = driver
 
     def type(self, line: str) -> Any:
-        result = CliRunner().invoke(cli.build(), hoist(line.split()), prog_name="polis")
+        words = hoist(line.split())
+        result = CliRunner().invoke(cli.build(only=command_of(words)), words, prog_name="polis")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result
@@ -53,6 +54,21 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
 )
 def test_global_options_are_accepted_before_and_after_the_command(typed: str, expected: str) -> None:
     assert hoist(typed.split()) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"), [("-n x up", "up"), ("--name=x --json status", "status"), ("--help", None), ("-n", None)]
+)
+def test_the_command_is_known_before_anything_is_imported(typed: str, command: str | None) -> None:
+    assert command_of(typed.split()) == command
+
+
+def test_help_lists_every_command_once() -> None:
+    text = CliRunner().invoke(cli.build(), ["--help"]).stdout
+    listed = [line.split()[0] for line in text[text.index("Commands:") :].splitlines()[1:] if line.strip()]
+    assert listed == [name for name in cli.COMMANDS if name != "start"]
+    alone = CliRunner().invoke(cli.build(only="status"), ["status", "--help"]).stdout
+    assert "status [OPTIONS]" in alone
 
 
 def test_up_status_stop_delete_as_a_user_types_them(terminal: Terminal) -> None:
