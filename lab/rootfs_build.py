@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -124,18 +125,18 @@ def run_logged(argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None 
 
     Whatever interrupts the wait ends the tool and its children too, gently first: mmdebstrap then unmounts.
     """
+    if shutil.which(argv[0]) is None:
+        raise LabError(f"{argv[0]} is not installed")
     with log.open("ab") as output:
-        try:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=env,
-                start_new_session=True,
-            )
-        except FileNotFoundError:
-            raise LabError(f"{argv[0]} is not installed") from None
+        process = subprocess.Popen(
+            # The kernel ends the tool if this process is killed, who could not do it then.
+            ["setpriv", "--pdeathsig", "TERM", *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=env,
+            start_new_session=True,
+        )
         try:
             code = process.wait()
         except BaseException:

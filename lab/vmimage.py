@@ -100,9 +100,12 @@ def ensure(directory: Path, *, say: Callable[[str], None]) -> Path:
 
 
 def discard_partial(images: Path) -> None:
-    """Remove what killed builds left, never crossing into a file system that is still mounted there."""
+    """Remove what killed builds left, never crossing into a file system that is still mounted there.
+
+    A killed build's tools may take a second to end and write on meanwhile; what they leave goes next time.
+    """
     for path in images.glob(f"{PARTIAL}*"):
-        subprocess.run(["rm", "-rf", "--one-file-system", str(path)], check=True)
+        subprocess.run(["rm", "-rf", "--one-file-system", str(path)], check=False, stderr=subprocess.DEVNULL)
 
 
 def write_descriptor(directory: Path, image: Path) -> Path:

@@ -108,7 +108,11 @@ class Running:
 
     def __init__(self, child: subprocess.Popen[str]) -> None:
         self._child = child
-        self.pid = child.pid
+        self._events: list[dict[str, Any]] = []
+
+    def seen(self, event: str) -> list[str]:
+        """Return the phases of the events of this kind that were waited through."""
+        return [entry["phase"] for entry in self._events if entry["event"] == event]
 
     def wait_for(self, event: str, phase: str, *, detail: str = "") -> dict[str, Any]:
         """Return the first such event; fail if the command ends without it."""
@@ -118,6 +122,7 @@ class Running:
         try:
             for line in self._child.stdout:
                 entry: dict[str, Any] = json.loads(line)
+                self._events.append(entry)
                 if entry["event"] == event and entry.get("phase") == phase and detail in entry.get("detail", ""):
                     return entry
         finally:
