@@ -49,6 +49,7 @@ crash: setup ## SIGKILL at every point of every command, on a simulated guest
 	$(PYTHON) -m pytest tests/crash -s
 
 test-e2e: setup ## Tests on real VMs (some minutes)
+	$(PYTHON) -m lab image
 	$(PYTHON) -m pytest tests/contract tests/e2e
 
 lint: setup ## Style

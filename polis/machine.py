@@ -13,8 +13,6 @@ import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import transitions
-
 from polis.assessment import Assessment, assess
 from polis.errors import ChangesPending, Interrupted, PolisError, ProvisioningFailed, Terminated
 from polis.events import (
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
     from polis.store import Record, Store
 
     _Callbacks = list[str | Callable[..., bool | None]]
-
-logging.getLogger("transitions").setLevel(logging.WARNING)  # one INFO line for each callback
 
 
 class Machine:
@@ -62,13 +58,12 @@ class Machine:
         self._observe = observe
         self._emit = emit
         self._seen = assess(states, seen)
-        self._model = _Model()
-        self._wire(record.phase)
+        self._wired: _Model | None = None
 
     @property
     def phase(self) -> Phase:
         """Return the phase that model and record agree on."""
-        return Phase(self._model.state)
+        return Phase(self._wired.state) if self._wired is not None else self._record.phase
 
     def up(self, target: Phase) -> None:
         """Reach the target from the highest phase that really holds; what holds is not done again.
@@ -104,9 +99,19 @@ class Machine:
 
     # ---- the model
 
-    def _wire(self, initial: Phase) -> None:
+    def _model(self) -> _Model:
+        """Return the model, made when something moves for the first time: a no-op needs no state machine."""
+        if self._wired is None:
+            self._wired = self._wire(self._record.phase)
+        return self._wired
+
+    def _wire(self, initial: Phase) -> _Model:
+        import transitions
+
+        logging.getLogger("transitions").setLevel(logging.WARNING)  # one INFO line for each callback
+        model = _Model()
         machine = transitions.Machine(
-            self._model,
+            model,
             states=[phase.value for phase in ORDER],
             initial=initial.value,
             auto_transitions=False,
@@ -123,9 +128,10 @@ class Machine:
         for phase in ORDER:
             machine.add_transition("destroy", phase.value, Phase.ABSENT.value, before=leave)
             machine.add_transition("tidy", phase.value, phase.value, before=leave)
+        return model
 
     def _fire(self, trigger: str) -> None:
-        self._model.trigger(trigger)
+        self._model().trigger(trigger)
 
     def _attempt(self, trigger: str, towards: Phase) -> None:
         """Fire a trigger that acts; if it fails, record and tell why."""
