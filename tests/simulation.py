@@ -40,6 +40,8 @@ class SimulatedDriver:
     capabilities: Capabilities = field(default_factory=Capabilities)
     refuse_pull: dict[str, str] = field(default_factory=dict)
     """Image reference (or a part of it) → the engine's error text."""
+    stamps: bool = True
+    """Whether the owner can be read off the instance; where not, only the record and the guest's marker tell."""
     sick: set[str] = field(default_factory=set)
     """Services that start but are never healthy."""
 
@@ -50,7 +52,8 @@ class SimulatedDriver:
             machine = self._load()["instances"].get(name)
             if machine is None:
                 return None
-            return Instance(self.name, name, InstanceState(machine["state"]), owner=machine["owner"])
+            owner = machine["owner"] if self.stamps else None
+            return Instance(self.name, name, InstanceState(machine["state"]), owner=owner)
 
     def launch(self, *, request: LaunchRequest, on_progress: Callable[[str], None] | None = None) -> None:
         with _Call(self, "launch"):

@@ -168,6 +168,35 @@ def test_killed_at_every_point_the_next_up_ends_healthy(
     print(f"{command.__name__}: {len(points)} of {len(points)} points passed")  # noqa: T201 -- the figure is the result
 
 
+@pytest.mark.parametrize(
+    ("call", "phase"),
+    [
+        ("launch", Phase.LAUNCHED),
+        ("exec:wait", Phase.LAUNCHED),
+        ("push", Phase.CONFIGURED),
+        ("exec:pull", Phase.IMAGES_PULLED),
+        ("exec:up", Phase.RUNNING),
+        ("exec:watch", Phase.HEALTHY),
+    ],
+)
+def test_the_record_tells_what_was_in_flight_before_anything_was_done(
+    call: str, phase: Phase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, monkeypatch)
+    # Without a stamp on the instance, this record is all that proves whose it is until the guest is signed.
+    world.driver.stamps = False
+    world.keep()
+    point = world.count(up).index(f"before {call}")
+    world.put_back()
+    world.run_and_die(up, point)
+    record = Store(paths.find().workspace("polis")).load().record
+    assert record is not None
+    assert record.transition is not None
+    assert record.transition.to is phase
+    assert record.created_from is not None
+    assert _check_recovery(world, {}, up) == ""
+
+
 @pytest.mark.parametrize("stride", [7])
 def test_killed_twice_in_a_row_the_next_up_ends_healthy(
     stride: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
