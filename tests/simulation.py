@@ -220,6 +220,7 @@ class SimulatedDriver:
             "image_id": machine["images"][service["image"]],
             "state": "exited" if one_shot else "running",
             "exit_code": 0,
+            "this_boot": True,
             "health": "none" if one_shot else old.get("health", "starting"),
         }
 
@@ -309,8 +310,9 @@ def _new_machine(owner: str) -> dict[str, Any]:
 def _boot(machine: dict[str, Any]) -> None:
     machine["boot_id"] = uuid.uuid4().hex
     for container in machine["containers"].values():
-        if container["health"] != "none":
-            container.update(state="exited", health="starting")
+        container["this_boot"] = False
+        if container["health"] != "none":  # Docker starts again what is meant to stay, and nothing else
+            container.update(state="running", health="starting", this_boot=True)
 
 
 def _service(name: str, one_shot: bool, environment: dict[str, str]) -> dict[str, Any]:

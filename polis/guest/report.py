@@ -65,6 +65,7 @@ class Container(_Part):
     image_id: Line
     state: Line
     exit_code: int
+    this_boot: bool
     health: Line
     detail: Line = ""
 

@@ -90,10 +90,11 @@ def _problem(service: Service, container: Container | None, image_id: str) -> st
         return "runs from another configuration"
     if image_id and container.image_id != image_id:
         return "runs from another image"
+    if service.one_shot and not container.this_boot:
+        return "did not run since the VM was switched on"
     if service.one_shot:
-        return (
-            "" if container.state == "exited" and container.exit_code == 0 else f"did not finish ({_state(container)})"
-        )
+        finished = container.state == "exited" and container.exit_code == 0
+        return "" if finished else f"did not finish ({_state(container)})"
     return "" if container.state == "running" else f"is not running ({_state(container)})"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import socket
 import tempfile
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from lab.world import World
+from polis.bundle.archive import DEFAULT
 from tests.e2e.conftest import DEADLINE, User, qemus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -209,7 +211,7 @@ def test_a_killed_qemu_is_seen_at_once_and_recovered(user: User) -> None:
 
 
 def test_drift_in_the_guest_is_told_and_mended(user: User) -> None:
-    user.guest("docker", "kill", "polis-gate-1")
+    user.guest("docker", "kill", "polis-gate")
     status = user.status()
     assert status["phase"] == "images-pulled"
     assert "gate" in status["drift"][0]["reason"]
@@ -217,6 +219,23 @@ def test_drift_in_the_guest_is_told_and_mended(user: User) -> None:
     user.guest("sh", "-c", "echo '# changed' >> /opt/polis/current/docker-compose.yml")
     assert user.status()["phase"] == "launched"
     user.succeed("up")
+
+
+def test_a_changed_file_replaces_exactly_the_container_that_mounts_it(user: User, tmp_path: Path) -> None:
+    before = containers(user)
+    bundle = tmp_path / "bundle"
+    shutil.copytree(DEFAULT, bundle)
+    with (bundle / "services" / "state" / "valkey.conf").open("a") as file:
+        file.write("# changed\n")
+    result = user.succeed("up", "--bundle", str(bundle), "--json")
+    assert "images-pulled" not in result.phases("phase.started")
+    after = containers(user)
+    assert {name for name in after if after[name] != before[name]} == {"polis-state"}
+
+
+def containers(user: User) -> dict[str, str]:
+    lines = user.guest("docker", "ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.ID}}").splitlines()
+    return {name: identity for name, _, identity in (line.partition(" ") for line in lines)}
 
 
 def test_a_second_workspace_lives_beside_the_first(user: User) -> None:

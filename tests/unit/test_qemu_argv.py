@@ -83,8 +83,8 @@ def test_a_kernel_of_the_image_is_booted_directly() -> None:
         ("kvm", True, "kvm", "host"),
         ("hvf", True, "hvf", "host"),
         ("whpx", True, "whpx", "max"),
-        ("tcg", True, "tcg,thread=multi", "max,la57=off"),
-        ("tcg", False, "tcg,thread=multi", "max,la57=off,cx16=off"),
+        ("tcg", True, "tcg,thread=multi", "Nehalem"),
+        ("tcg", False, "tcg,thread=multi", "Nehalem,cx16=off"),
     ],
 )
 def test_processor(acceleration: str, cx16: bool, accel: str, cpu: str) -> None:

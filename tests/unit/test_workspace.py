@@ -167,6 +167,17 @@ def test_stop_and_up_again_provisions_and_pulls_nothing(lab: Lab) -> None:
     assert lab.driver.launches == 1
 
 
+def test_after_a_reboot_one_shot_services_have_to_run_again(lab: Lab) -> None:
+    lab.up()
+    lab.driver.stop(name="polis")
+    lab.driver.start(name="polis", timeout=1)
+    status = lab.open().status()
+    assert status.phase is Phase.IMAGES_PULLED
+    assert "init did not run since the VM was switched on" in status.document["drift"][0]["reason"]
+    assert lab.up() is Phase.HEALTHY
+    assert lab.driver.launches == 1
+
+
 def test_reset_leaves_one_phase_at_a_time(lab: Lab) -> None:
     lab.up()
     reached = [lab.open().reset(None) for _ in range(5)]

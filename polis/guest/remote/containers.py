@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import calendar
+import time
+from pathlib import Path
 from typing import Any
 
 DETAIL_LIMIT = 300
 
+CLOCK_SLACK = 2.0
+"""Seconds by which the engine's time and the kernel's may differ."""
 
-def summary(inspected: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of the engine's description that is evidence."""
+
+def booted_at() -> float:
+    """Return when the guest was switched on, in seconds since the epoch."""
+    return time.time() - float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+
+
+def summary(inspected: dict[str, Any], booted: float) -> dict[str, Any]:
+    """Return the part of the engine's description that is evidence.
+
+    `this_boot` tells whether it was started since then: what a one-shot service set up in the kernel is gone with it.
+    """
     state = inspected["State"]
     labels = inspected["Config"]["Labels"]
     health = state.get("Health") or {}
@@ -21,6 +35,7 @@ def summary(inspected: dict[str, Any]) -> dict[str, Any]:
         "image_id": inspected["Image"],
         "state": state["Status"],
         "exit_code": state["ExitCode"],
+        "this_boot": _epoch(state.get("StartedAt", "")) >= booted - CLOCK_SLACK,
         "health": health.get("Status", "none"),
         "detail": detail.strip()[-DETAIL_LIMIT:],
     }
@@ -39,3 +54,11 @@ def has_failed(entry: dict[str, Any]) -> bool:
     """Return whether the container's log may tell what is wrong."""
     died: bool = entry["state"] in ("exited", "dead") and entry["exit_code"] != 0
     return died or entry["state"] == "restarting" or bool(entry["health"] == "unhealthy")
+
+
+def _epoch(moment: str) -> float:
+    """Return the seconds since the epoch of the engine's time (UTC, with a varying number of decimals)."""
+    try:
+        return float(calendar.timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S")))
+    except ValueError:
+        return 0.0

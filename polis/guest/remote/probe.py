@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from polis.guest.remote import places
-from polis.guest.remote.containers import summary
+from polis.guest.remote.containers import booted_at, summary
 from polis.guest.remote.engine import Engine, EngineError
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def _ask_engine(engine: Engine, report: dict[str, Any]) -> None:
     report["docker"] = {"version": version["Version"], "runtimes": sorted(runtimes)}
     references = sorted({service["image"] for service in report["expected"]})
     report["images"] = [image for image in (_image(engine, reference) for reference in references) if image]
-    report["containers"] = [summary(container) for container in engine.containers()]
+    booted = booted_at()
+    report["containers"] = [summary(container, booted) for container in engine.containers()]
 
 
 def _image(engine: Engine, reference: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from polis.guest.remote import alone, places
-from polis.guest.remote.containers import condition, has_failed, summary
+from polis.guest.remote.containers import booted_at, condition, has_failed, summary
 from polis.guest.remote.engine import PROJECT, Engine, EngineError
 from polis.guest.remote.placing import compose_words
 
@@ -83,7 +83,7 @@ def _follow(child: subprocess.Popen[bytes], until: float, say: Callable[[dict[st
 def _tell(told: dict[str, str], say: Callable[[dict[str, Any]], None]) -> dict[str, str]:
     one_shots = _one_shots()
     try:
-        seen = [summary(container) for container in Engine().containers()]
+        seen = [summary(container, booted_at()) for container in Engine().containers()]
     except EngineError:
         return told
     now = {entry["service"]: condition(entry, one_shot=one_shots.get(entry["service"], False)) for entry in seen}
@@ -111,7 +111,7 @@ def _project(*arguments: str) -> dict[str, Any]:
 
 def _failing_logs() -> dict[str, str]:
     try:
-        seen = [(summary(container), container["Id"]) for container in Engine().containers()]
+        seen = [(summary(container, booted_at()), container["Id"]) for container in Engine().containers()]
     except EngineError:
         return {}
     return {entry["service"]: _log(identity) for entry, identity in seen if has_failed(entry)}
