@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from lab import httpwire
 from lab.accesslog import AccessLog, LogEntry
 from lab.faults import Fault, Mode
-from lab.httpwire import BadMessage, Head
+from lab.httpwire import BadMessage, Head, TlsGreeting
 from lab.proxyadmin import answer_order
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ class FaultProxy:
                 cut(writer)
             else:
                 await self._serve_requests(reader, writer)
+        except TlsGreeting:
+            writer.write(httpwire.render("HTTP/1.0 400 Bad Request", [("Connection", "close")]))  # as a registry does
         except (BadMessage, ConnectionError):
             cut(writer)  # there is no way to answer, and what was sent may end anywhere
         except asyncio.CancelledError:

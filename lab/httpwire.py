@@ -13,6 +13,10 @@ CHUNK = 64 * 1024
 """Bytes read at a time; also the limit of a head."""
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "upgrade", "expect", "te"})
+TLS_HANDSHAKE = b"\x16"
+"""What a client begins with that tries TLS first, as dockerd does for each image: it must be told at once, or it waits
+ten seconds for the answer to its greeting."""
+
 BODILESS_STATUS = frozenset({204, 304})
 INFORMATIONAL = 200
 """Statuses below this come before the real response."""
@@ -20,6 +24,10 @@ INFORMATIONAL = 200
 
 class BadMessage(Exception):
     """The peer sent something that is not HTTP/1.x."""
+
+
+class TlsGreeting(BadMessage):
+    """The peer begins a TLS handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,10 @@ def render(first: str, fields: Iterable[tuple[str, str]]) -> bytes:
 async def read_head(reader: asyncio.StreamReader) -> Head | None:
     """Return the next message's head, or None at the end of the stream; raises BadMessage."""
     try:
-        raw = await reader.readuntil(b"\r\n\r\n")
+        first_byte = await reader.readexactly(1)
+        if first_byte == TLS_HANDSHAKE:
+            raise TlsGreeting("TLS")
+        raw = first_byte + await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
         if error.partial.strip():
             raise BadMessage("the stream ended within a head") from None

@@ -323,10 +323,21 @@ def test_a_counted_outage_heals_after_that_many_connections(play: Play) -> None:
     play(scenario)
 
 
+def test_a_client_that_tries_tls_first_is_told_at_once(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
+        writer.write(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a greeting; it waits for the answer now
+        answer = await asyncio.wait_for(reader.read(), 30)
+        assert answer.startswith(b"HTTP/1.0 400 ")
+        writer.close()
+
+    play(scene)
+
+
 def test_nonsense_on_the_wire_ends_only_that_connection(play: Play) -> None:
     async def scenario(bench: Bench) -> None:
         client = await bench.connect()
-        client.writer.write(b"\x16\x03\x01\x02\x00 not http\r\n\r\n")
+        client.writer.write(b"\x00\x03\x01 not http\r\n\r\n")
         assert await client.read_to_end() == b""
         assert (await bench.get(MANIFEST)).status == 200
 
