@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
 from polis.cli import output
-from polis.errors import ExitCode, Interrupted, PolisError, Terminated, UsageError
+from polis.cli.globals import Globals
+from polis.errors import Interrupted, PolisError, Terminated, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import typer
 
-    from polis.cli.globals import Globals
     from polis.workspace import Workspace
 
 
 def globals_of(context: typer.Context) -> Globals:
     """Return the global options of this call."""
-    options: Globals = context.ensure_object(_globals_type())
+    options: Globals = context.ensure_object(Globals)
     return options
 
 
@@ -39,6 +40,8 @@ def open_workspace(options: Globals, *, progress: bool = False, **overrides: Any
         stream.add(output.JsonLines() if options.json else output.PlainLines(quiet=options.quiet))
     elif not options.json:
         stream.add(output.PlainLines(quiet=True))
+    gc.freeze()
+    gc.enable()  # start-up is over; see polis.__main__
     driver = assembly.driver(spec, places, lambda text: stream.emit(events.Disclosed(message=text)))
     return Workspace(spec, places, stream, driver)
 
@@ -87,12 +90,3 @@ def _report(problem: PolisError, options: Globals, *, stream: bool) -> None:
         output.document({"schema": 1, "exit_code": int(problem.exit_code), "error": describe(problem)})
     else:
         output.error(problem)
-
-
-def _globals_type() -> type[Globals]:
-    from polis.cli.globals import Globals
-
-    return Globals
-
-
-OK = ExitCode.OK
