@@ -66,10 +66,12 @@ def test_launch_killed_and_interrupted_then_resumed_with_one_vm(user: User) -> N
     assert user.guest("cloud-init", "status").strip() == "status: done"
 
 
-def test_configure_killed_then_resumed(user: User) -> None:
-    with user.begin("up", "--to", "configured") as up:
-        up.wait_for("phase.progress", "configured")
-        up.send(signal.SIGKILL)
+def test_configure_interrupted_and_killed_then_resumed(user: User) -> None:
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with user.begin("up", "--to", "configured") as up:
+            up.wait_for("phase.progress", "configured")
+            up.send(number)
+        assert user.status()["phase"] == "launched"
     result = user.succeed("up", "--to", "configured", "--json")
     assert "launched" not in result.phases("phase.started")
     assert user.status()["phase"] == "configured"
@@ -139,17 +141,28 @@ def test_after_the_outage_up_resumes_and_pulls_only_what_is_missing(user: User, 
     assert set(counts.values()) == {1}
 
 
+def interrupt(user: User, phase: str) -> None:
+    """Cut off `up` in this phase by Ctrl-C, and the next one by kill -9."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with user.begin("up") as up:
+            up.wait_for("phase.started", phase)
+            code = up.send(number)
+        assert code == (130 if number == signal.SIGINT else -signal.SIGKILL)
+        assert not set(PHASES[: PHASES.index(phase) - 1]) & set(up.seen("phase.started"))
+        assert len(qemus(user.home)) == 1
+
+
 def test_interrupted_in_every_phase_each_next_up_goes_on_and_the_last_ends_healthy(user: User) -> None:
     user.succeed("reset", "--to", "configured")
     boot = user.boot_id()
-    for phase in ("images-pulled", "running", "healthy"):
-        for number in (signal.SIGINT, signal.SIGKILL):
-            with user.begin("up") as up:
-                up.wait_for("phase.started", phase)
-                code = up.send(number)
-            assert code == (130 if number == signal.SIGINT else -signal.SIGKILL)
-            assert not set(PHASES[: PHASES.index(phase) - 1]) & set(up.seen("phase.started"))
-            assert len(qemus(user.home)) == 1
+    interrupt(user, "images-pulled")
+    interrupt(user, "running")
+    user.succeed("up")
+    # A service that is started but says nothing keeps `up` waiting for health, for as long as the test needs.
+    user.guest("docker", "restart", "polis-state")
+    user.guest("docker", "exec", "polis-state", "sh", "-c", "kill -STOP -1")
+    interrupt(user, "healthy")
+    user.guest("docker", "exec", "polis-state", "sh", "-c", "kill -CONT -1")
     result = user.succeed("up", "--json")
     assert result.events[-1]["outcome"] == "healthy"
     assert set(result.phases("phase.started")) <= {"healthy"}
