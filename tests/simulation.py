@@ -42,6 +42,8 @@ class SimulatedDriver:
     """Image reference (or a part of it) → the engine's error text."""
     stamps: bool = True
     """Whether the owner can be read off the instance; where not, only the record and the guest's marker tell."""
+    probes_without_docker: int = 0
+    """How many more probes find an engine that is still starting."""
     sick: set[str] = field(default_factory=set)
     """Services that start but are never healthy."""
 
@@ -132,8 +134,14 @@ class SimulatedDriver:
                 if reference in references or not references
             ],
             "containers": list(machine["containers"].values()),
-            "docker": {"version": "26", "runtimes": ["runc", "sysbox-runc"]},
+            "docker": self._docker(),
         }
+
+    def _docker(self) -> dict[str, Any]:
+        if self.probes_without_docker > 0:
+            self.probes_without_docker -= 1
+            return {"error": "the Docker engine does not answer: connection refused"}
+        return {"version": "26", "runtimes": ["runc", "sysbox-runc"]}
 
     def _guest_wait(self, machine: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, Any]:
         machine["provisioned"] = True

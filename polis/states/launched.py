@@ -22,6 +22,13 @@ STRETCH = 60.0
 """Seconds of one look at cloud-init: a connection that broke in between costs no more than that."""
 
 
+DOCKER_GRACE = 180.0
+"""Seconds for the Docker engine to answer after cloud-init has finished; it restarts its containers first."""
+
+INTERVAL = 2.0
+"""Seconds between two looks."""
+
+
 class Launched:
     """Creates the instance, or switches it on, and waits for its first boot to end."""
 
@@ -62,7 +69,7 @@ class Launched:
         deadline = time.monotonic() + self._bench.timeout
         self._bench.driver.launch(request=self._birth.request(), on_progress=self._tell)
         self._await_cloud_init(deadline)
-        report = self._bench.guest.probe()
+        report = self._settle(deadline)
         self._verify(report)
         if report.marker is None:
             marker = {"workspace": self._bench.name, "id": self._identity, "fingerprint": self._birth.fingerprint}
@@ -92,6 +99,17 @@ class Launched:
             remains="the VM is up and goes on with cloud-init",
             hint="run `polis up` again to go on waiting, or raise `timeout`",
         )
+
+    def _settle(self, deadline: float) -> GuestReport:
+        """Return the guest's report, once Docker had time to come up: after a boot it does so beside cloud-init."""
+        until = min(deadline, time.monotonic() + DOCKER_GRACE)
+        while True:
+            report = self._bench.guest.probe()
+            complete = report.sentinel is not None and not report.cloud_init.errors
+            if not complete or not report.docker.error or time.monotonic() >= until:
+                return report
+            self._tell(f"waiting for Docker: {report.docker.error}")
+            time.sleep(INTERVAL)
 
     def _verify(self, report: GuestReport) -> None:
         verdict = _judge_parts(report)

@@ -15,10 +15,12 @@ from polis.errors import (
     GuestUnreachable,
     ImageRefused,
     NotFound,
+    ProvisioningFailed,
     RegistryUnavailable,
     Unhealthy,
 )
 from polis.phase import ORDER, Phase
+from polis.states import launched
 from polis.store import Record, Store
 from polis.workspace import UpOptions, Workspace
 from tests.simulation import SimulatedDriver
@@ -165,6 +167,23 @@ def test_stop_and_up_again_provisions_and_pulls_nothing(lab: Lab) -> None:
         before["pulls"], before["pushes"], before["creations"],
     )  # fmt: skip
     assert lab.driver.launches == 1
+
+
+def test_an_engine_that_is_still_starting_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launched, "INTERVAL", 0.0)
+    lab.driver.probes_without_docker = 4
+    assert lab.up() is Phase.HEALTHY
+    assert lab.driver.probes_without_docker == 0
+
+
+def test_an_engine_that_never_starts_is_an_error_with_its_words(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launched, "INTERVAL", 0.0)
+    monkeypatch.setattr(launched, "DOCKER_GRACE", 0.0)
+    lab.driver.probes_without_docker = 10**6
+    with pytest.raises(ProvisioningFailed, match="connection refused") as caught:
+        lab.up()
+    assert caught.value.exit_code == 70
+    assert "--recreate" in caught.value.hint
 
 
 def test_after_a_reboot_one_shot_services_have_to_run_again(lab: Lab) -> None:
