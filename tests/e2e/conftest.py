@@ -166,7 +166,7 @@ def user(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Use
         ROOT / "lab" / "polis.yaml",
         {
             "POLIS_REGISTRY": f"10.0.2.2:{world.proxy_port}/odralabshq",
-            "POLIS_RETRY": "{attempts: 2, base: 0.1, cap: 0.2, silence: 25}",
+            "POLIS_RETRY": "{attempts: 2, base: 0.1, cap: 0.2, silence: 15}",
         },
     )
     yield someone

@@ -224,6 +224,7 @@ def test_a_killed_qemu_is_seen_at_once_and_recovered(user: User) -> None:
 
 
 def test_drift_in_the_guest_is_told_and_mended(user: User) -> None:
+    user.succeed("up")
     user.guest("docker", "kill", "polis-gate")
     status = user.status()
     assert status["phase"] == "images-pulled"
