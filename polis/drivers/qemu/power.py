@@ -29,7 +29,8 @@ PORT_ATTEMPTS = 5
 """How often another port for ssh is tried when somebody took it between choosing and listening."""
 
 PRESS_AGAIN = 10.0
-"""Seconds after which the power button is pressed again: a guest that is booting does not hear it."""
+"""Seconds after which the power button is pressed again, and the guest asked by another way: one that is booting does
+not hear the button, and some never do."""
 
 END = 10.0
 """Seconds for QEMU to end after each of: quit, SIGTERM, SIGKILL."""
@@ -140,14 +141,19 @@ class Power:
         return "\n".join(words) or "QEMU ended, or does not answer, without a word"
 
     def _press_until_off(self, record: Record | None, graceful: float, ask_guest: Callable[[], None]) -> bool:
+        unheard = False
+
         def pressed(left: float) -> bool:
+            nonlocal unheard
             if self.pid(record) is None:
                 return True
             try:
                 qmp.power_down(self.home.qmp)
             except qmp.QmpError:
-                if self.pid(record) is not None:
-                    ask_guest()
+                unheard = self.pid(record) is not None
+            if unheard:
+                ask_guest()
+            unheard = True
             return self._off(record, min(PRESS_AGAIN, left))
 
         return bool(wait_until(pressed, timeout=graceful, interval=0.0))
