@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ import psutil
 import pytest
 
 from lab.world import World
+from polis import paths
 from polis.bundle.archive import DEFAULT
 from tests.e2e.conftest import DEADLINE, User, qemus
 
@@ -256,13 +256,20 @@ def containers(user: User) -> dict[str, str]:
     return {name: identity for name, _, identity in (line.partition(" ") for line in lines)}
 
 
-def test_a_second_workspace_lives_beside_the_first(user: User) -> None:
+def test_a_second_workspace_lives_beside_the_first_with_a_forward_of_its_own(user: User) -> None:
     boot = user.boot_id()
-    user.succeed("-n", "other", "up", "--to", "launched")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    user.succeed("-n", "other", "up", "--to", "launched", POLIS_PORTS=json.dumps([f"{port}:22"]))
     assert user.status("other")["phase"] == "launched"
     assert len(qemus(user.home)) == 2
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as forward:
+        assert forward.recv(4) == b"SSH-"
     user.succeed("-n", "other", "delete", "-y")
     assert len(qemus(user.home)) == 1
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
     assert user.boot_id() == boot
     assert user.type("status", "--check").code == 0
 
@@ -281,29 +288,24 @@ def test_reset_leaves_one_phase_at_a_time_each_seen_in_the_guest(user: User) -> 
     assert user.boot_id() == boot
     user.succeed("reset", "--to", "launched")
     assert user.guest("ls", "-A", "/opt/polis") == ""
+    user.succeed("up", "--to", "configured")
+
+
+def test_reset_to_absent_then_delete_leave_no_process_and_no_file_outside_the_cache(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user.succeed("reset", "-y", "--to", "absent")
     assert qemus(user.home) == []
     assert user.status()["instance"] is None
-
-
-def test_delete_leaves_no_process_no_forward_and_no_file_outside_the_cache(user: User) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    user.succeed("-n", "other", "up", "--to", "launched", POLIS_PORTS=json.dumps([f"{port}:22"]))
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as forward:
-        assert forward.recv(4) == b"SSH-"
-    user.succeed("-n", "other", "delete", "-y")
-    assert qemus(user.home) == []
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
     user.succeed("delete", "-y")
     left = [path for path in user.home.rglob("*") if path.is_file() and "cache" not in path.parts]
     assert left == []
-    sockets = [path for path in Path(tempfile.gettempdir()).glob("polis-*/*") if path.is_socket()]
-    assert sockets == []
-    mine = [process.pid for process in psutil.process_iter() if str(user.home) in _command_line(process)]
-    assert mine == []
+    monkeypatch.setenv("POLIS_HOME", str(user.home))
+    assert [path for path in paths.find().runtime.glob("*") if path.is_socket()] == []
+    # ssh's master is told to end, and ends a moment later.
+    eventually(
+        lambda: not [each for each in psutil.process_iter() if str(user.home) in _command_line(each)], timeout=60
+    )
 
 
 def _command_line(process: psutil.Process) -> str:
