@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -130,7 +129,6 @@ def test_a_world_that_is_down_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.skipif(shutil.which(registry.BINARY) is None, reason="needs docker-registry")
 def test_a_world_starts_once_serves_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published: list[str] = []
     monkeypatch.setattr(oci, "publish", lambda **wanted: published.append(wanted["registry"]))
