@@ -257,6 +257,7 @@ def containers(user: User) -> dict[str, str]:
 
 
 def test_a_second_workspace_lives_beside_the_first_with_a_forward_of_its_own(user: User) -> None:
+    user.succeed("up")
     boot = user.boot_id()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
