@@ -56,7 +56,8 @@ class Artifact:
 class Image:
     """A base image; with a kernel it is booted directly, without firmware and boot loader.
 
-    `user` is the login that the image's cloud-init creates by default.
+    `user` is the login that the image's cloud-init creates by default. `alias` is the name under which a driver's own
+    catalogue has the image; a driver with one takes it from there instead of `disk`, and answers for its bytes.
     """
 
     disk: Artifact
@@ -64,6 +65,7 @@ class Image:
     kernel: Artifact | None = None
     initrd: Artifact | None = None
     cmdline: str = ""
+    alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,17 @@ class LaunchRequest:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a driver can do beyond the protocol."""
+    """What a driver can do beyond the protocol.
+
+    `architecture` is that of its machines, in Debian's word (amd64, arm64); None where it cannot tell.
+    """
 
     resize: bool = False
     snapshot: bool = False
     clone: bool = False
     forward_ports: bool = False
     cluster: bool = False
+    architecture: str | None = None
 
 
 @dataclass(frozen=True)
