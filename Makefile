@@ -5,7 +5,7 @@ POLIS := .venv/bin/polis --config lab/polis.yaml
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # What the machine needs: QEMU and OpenSSH for `polis up`; the rest builds and serves the lab.
-PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static shellcheck
+PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static gpg gpg-agent zstd shellcheck
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps lab up down test test-unit test-e2e crash lint types schema lock bench ci clean
@@ -43,14 +43,15 @@ down: setup ## Delete the workspace and stop the lab
 test: lint types test-unit crash test-e2e ## Everything that CI runs
 
 test-unit: setup ## Fast tests: no VM
-	$(PYTHON) -m pytest tests/unit
+	$(PYTHON) -m pytest --numprocesses 2 tests/unit
 
 crash: setup ## SIGKILL at every point of every command, on a simulated guest
 	$(PYTHON) -m pytest tests/crash -s
 
-test-e2e: setup ## Tests on real VMs (some minutes)
+test-e2e: setup ## Tests on real VMs (a quarter of an hour)
 	$(PYTHON) -m lab image
-	$(PYTHON) -m pytest tests/contract tests/e2e
+	$(PYTHON) -m lab packages
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --verbose tests/contract tests/e2e
 
 lint: setup ## Style
 	.venv/bin/ruff check .

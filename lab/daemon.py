@@ -66,6 +66,11 @@ class Daemon:
         record = self._record()
         return dict(record["ports"]) if record is not None and self.process() is not None else {}
 
+    def argv(self) -> list[str] | None:
+        """Return the command line that it runs with, or None."""
+        process = self.process()
+        return process.cmdline() if process is not None else None
+
     def start(
         self,
         argv: Sequence[str],

@@ -1,7 +1,8 @@
-"""An HTTP proxy before the registry that fails on demand, in the ways real registries do.
+"""A proxy before the registry and the mirror that fails on demand, in the ways real ones do.
 
-Clients see it on one loopback port; a second one takes orders (`GET`, `PUT`, `DELETE /fault`, `GET`, `DELETE /log`).
-Every request is written to an access log, which tests read to prove what was pulled and what was not.
+Clients see two loopback ports, the registry by HTTPS and the mirror's files by HTTP; a third one takes orders (`GET`,
+`PUT`, `DELETE /fault`, `GET`, `DELETE /log`). Every request is written to an access log, which tests read to prove what
+was downloaded and what was not.
 """
 
 from __future__ import annotations
@@ -10,51 +11,101 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import socket
-import struct
+import ssl
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from lab import httpwire
+from lab import faults, httpwire
 from lab.accesslog import AccessLog, LogEntry
+from lab.channel import Channel
 from lab.faults import Fault, Mode
+from lab.fileorigin import FileOrigin
 from lab.httpwire import BadMessage, Head, TlsGreeting
 from lab.proxyadmin import answer_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 HOST = "127.0.0.1"
 RETRY_AFTER = 2
 """Seconds a throttled client is told to wait."""
+REGISTRY_PATH = "/v2/"
+
+
+class Refusal(NamedTuple):
+    """An answer instead of what was asked for: status line, code in the registry's own form, more header fields."""
+
+    status: str
+    code: str
+    fields: tuple[tuple[str, str], ...] = ()
+
 
 REFUSALS = {
-    Mode.UNAVAILABLE: ("503 Service Unavailable", "UNAVAILABLE", []),
-    Mode.THROTTLED: ("429 Too Many Requests", "TOOMANYREQUESTS", [("Retry-After", str(RETRY_AFTER))]),
-    Mode.UNAUTHORIZED: ("401 Unauthorized", "UNAUTHORIZED", [("WWW-Authenticate", 'Basic realm="lab"')]),
+    Mode.UNAVAILABLE: Refusal("503 Service Unavailable", "UNAVAILABLE"),
+    Mode.THROTTLED: Refusal("429 Too Many Requests", "TOOMANYREQUESTS", (("Retry-After", str(RETRY_AFTER)),)),
+    Mode.UNAUTHORIZED: Refusal("401 Unauthorized", "UNAUTHORIZED", (("WWW-Authenticate", 'Basic realm="lab"'),)),
+    Mode.MISSING: Refusal("404 Not Found", "MANIFEST_UNKNOWN"),
 }
-BAD_GATEWAY = ("502 Bad Gateway", "UNAVAILABLE", list[tuple[str, str]]())
+BAD_GATEWAY = Refusal("502 Bad Gateway", "UNAVAILABLE")
+ELSEWHERE = Refusal("404 Not Found", "UNSUPPORTED")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What stands behind one of the ports: where, whether it is the registry, and how it is spoken to."""
+
+    origin_port: int
+    is_registry: bool
+    context: ssl.SSLContext | None = None
+
+    def serves(self, target: str) -> bool:
+        """Return whether a path is of this service's kind."""
+        return target.startswith(REGISTRY_PATH) == self.is_registry
+
+
+class Ports(NamedTuple):
+    """Where a proxy listens."""
+
+    registry: int
+    mirror: int
+    admin: int
 
 
 class FaultProxy:
-    """The proxy as an object: `start` binds both ports, `stop` ends every connection."""
+    """The proxy as an object: `start` binds all ports, `stop` ends every connection.
 
-    def __init__(self, *, origin_port: int, log: Path) -> None:
+    `registry_port` is the real registry's, `root` the directory with the mirror's files, `certificate` a PEM file with
+    the registry's certificate and its key.
+    """
+
+    def __init__(self, *, registry_port: int, root: Path, certificate: Path, log: Path) -> None:
         self.fault = Fault()
-        self._origin_port = origin_port
+        self._registry_port = registry_port
+        self._files = FileOrigin(root)
+        self._certificate = certificate
         self._log_path = log
         self._log = AccessLog(log)
         self._servers: list[asyncio.Server] = []
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._clients: set[Channel] = set()
         self._handlers: set[asyncio.Task[None]] = set()
 
-    async def start(self, *, port: int, admin_port: int) -> tuple[int, int]:
-        """Listen on both ports (0: any free one) and return them."""
-        for wanted, handler in ((port, self._serve_client), (admin_port, self._serve_admin)):
-            self._servers.append(await asyncio.start_server(handler, HOST, wanted, limit=httpwire.CHUNK))
-        first, second = (server.sockets[0].getsockname()[1] for server in self._servers)
-        return first, second
+    async def start(self, wanted: Ports) -> Ports:
+        """Listen on all ports (0: any free one) and return them; raises OSError if one is taken."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self._certificate)
+        registry = Service(self._registry_port, is_registry=True, context=context)
+        mirror = Service(await self._files.start(), is_registry=False)
+        handlers: list[Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]] = [
+            partial(self._serve_client, registry),
+            partial(self._serve_client, mirror),
+            self._serve_admin,
+        ]
+        for port, handler in zip(wanted, handlers, strict=True):
+            self._servers.append(await asyncio.start_server(handler, HOST, port, limit=httpwire.CHUNK))
+        return Ports(*(server.sockets[0].getsockname()[1] for server in self._servers))
 
     async def stop(self) -> None:
         """Stop listening, cut what is open, and wait until every handler has ended."""
@@ -64,6 +115,7 @@ class FaultProxy:
         for task in self._handlers:
             task.cancel()
         await asyncio.gather(*self._handlers, return_exceptions=True)
+        await self._files.stop()
         self._log.close()
 
     def set_fault(self, fault: Fault) -> None:
@@ -75,8 +127,8 @@ class FaultProxy:
 
     def cut_all(self) -> None:
         """Reset every client's connection."""
-        for writer in list(self._clients):
-            cut(writer)
+        for channel in list(self._clients):
+            channel.cut()
 
     def read_log(self) -> bytes:
         """Return the access log as it stands."""
@@ -92,95 +144,92 @@ class FaultProxy:
             await writer.drain()
         writer.close()
 
-    async def _serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_client(
+        self,
+        service: Service,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 -- asyncio runs a connection's handler in a task
+        channel = Channel(reader, writer)
         self._handlers.add(task)
-        self._clients.add(writer)
+        self._clients.add(channel)
         try:
             if self.fault.hits_connections:
                 self._record("-", "-", status=0, sent=0, mode=self.fault.hit())
-                cut(writer)
+                channel.cut()
             else:
-                await self._serve_requests(reader, writer)
+                if service.context is not None:
+                    await channel.encrypt(service.context)
+                await self._serve_requests(service, channel)
         except TlsGreeting:
             writer.write(httpwire.render("HTTP/1.0 400 Bad Request", [("Connection", "close")]))  # as a registry does
-        except (BadMessage, ConnectionError):
-            cut(writer)  # there is no way to answer, and what was sent may end anywhere
+        except (BadMessage, OSError):
+            channel.cut()  # there is no way to answer, and what was sent may end anywhere
         except asyncio.CancelledError:
-            cut(writer)  # by stop() and nobody else; asyncio takes one that goes on for a bug of the handler
+            channel.cut()  # by stop() and nobody else; asyncio takes one that goes on for a bug of the handler
         finally:
-            self._clients.discard(writer)
+            self._clients.discard(channel)
             self._handlers.discard(task)
-            writer.close()
+            channel.close()
 
-    async def _serve_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while (head := await httpwire.read_head(reader)) is not None:
+    async def _serve_requests(self, service: Service, channel: Channel) -> None:
+        while (head := await httpwire.read_head(channel.reader)) is not None:
             method, target, _version = head.first
-            mode = self.fault.take(method, target)
+            # Nobody's fault: a request of the other kind has come to the wrong port, and counts as no hit.
+            mode = self.fault.take(method, target) if service.serves(target) else Mode.NONE
             if mode is Mode.OUTAGE:
                 self._record(method, target, status=0, sent=0, mode=mode)
-                cut(writer)
+                channel.cut()
                 return
             if mode is Mode.HANG:
                 self._record(method, target, status=0, sent=0, mode=mode)
-                while await reader.read(httpwire.CHUNK):
+                while await channel.reader.read(httpwire.CHUNK):
                     pass  # until the client gives up, or set_fault() or stop() lets it go
                 return
             if head.get("expect"):
-                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            if mode in REFUSALS:
-                keep = await self._refuse(head, reader, writer, mode=mode)
+                channel.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if not service.serves(target):
+                keep = await self._refuse(head, channel, ELSEWHERE, mode=mode)
+            elif mode in REFUSALS:
+                keep = await self._refuse(head, channel, REFUSALS[mode], mode=mode)
             else:
-                keep = await self._relay(head, reader, writer, mode=mode)
+                keep = await self._relay(head, channel, service, mode=mode)
             if not keep or head.closes:
                 return
 
-    async def _refuse(
-        self,
-        head: Head,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        *,
-        mode: Mode,
-    ) -> bool:
+    async def _refuse(self, head: Head, channel: Channel, refusal: Refusal, *, mode: Mode) -> bool:
         """Answer in the registry's own form of error; return whether the connection can go on."""
-        async for _ in httpwire.body_of_request(reader, head):
+        async for _ in httpwire.body_of_request(channel.reader, head):
             pass
-        status, code, extra = REFUSALS.get(mode, BAD_GATEWAY)
-        body = f'{{"errors":[{{"code":"{code}","message":"lab: {mode.value}"}}]}}\n'.encode()
-        fields = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *extra]
+        body = f'{{"errors":[{{"code":"{refusal.code}","message":"lab: {mode.value}"}}]}}\n'.encode()
+        fields = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *refusal.fields]
         method, target, _version = head.first
         payload = b"" if method == "HEAD" else body
-        self._record(method, target, status=int(status[:3]), sent=len(payload), mode=mode)
-        writer.write(httpwire.render(f"HTTP/1.1 {status}", fields) + payload)
-        await writer.drain()
+        self._record(method, target, status=int(refusal.status[:3]), sent=len(payload), mode=mode)
+        channel.writer.write(httpwire.render(f"HTTP/1.1 {refusal.status}", fields) + payload)
+        await channel.writer.drain()
         return True
 
-    async def _relay(
-        self,
-        head: Head,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        *,
-        mode: Mode,
-    ) -> bool:
+    async def _relay(self, head: Head, channel: Channel, service: Service, *, mode: Mode) -> bool:
         """Pass the request on, over a connection of its own, and the response back."""
         try:
-            upstream, out = await asyncio.open_connection(HOST, self._origin_port, limit=httpwire.CHUNK)
+            upstream, out = await asyncio.open_connection(HOST, service.origin_port, limit=httpwire.CHUNK)
         except OSError:
-            return await self._refuse(head, reader, writer, mode=Mode.NONE)
+            return await self._refuse(head, channel, BAD_GATEWAY, mode=Mode.NONE)
         try:
-            out.write(head.forwarded(("Connection", "close")))
-            async for piece in httpwire.body_of_request(reader, head):
+            passed_on = estranged(head) if mode is Mode.FOREIGN else head
+            out.write(passed_on.forwarded(("Connection", "close")))
+            async for piece in httpwire.body_of_request(channel.reader, head):
                 out.write(piece)
                 await out.drain()
             response = await httpwire.read_head(upstream)
             while response is not None and int(response.first[1]) < httpwire.INFORMATIONAL:
                 response = await httpwire.read_head(upstream)
             if response is None:
-                raise BadMessage("the registry closed the connection")
-            return await self._respond(head, response, upstream, writer, mode=mode)
+                raise BadMessage("the origin closed the connection")
+            return await self._respond(head, response, upstream, channel, mode=mode)
         finally:
             out.close()
 
@@ -189,10 +238,11 @@ class FaultProxy:
         head: Head,
         response: Head,
         upstream: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        channel: Channel,
         *,
         mode: Mode,
     ) -> bool:
+        writer = channel.writer
         method, target, _version = head.first
         status = int(response.first[1])
         endless = method != "HEAD" and response.length is None and not response.chunked
@@ -216,9 +266,8 @@ class FaultProxy:
             self._record(method, target, status=status, sent=sent, mode=mode)
         if limit is not None:
             # A reset discards what has not left this process, and the client shall get the half it was promised.
-            writer.transport.set_write_buffer_limits(high=0)
-            await writer.drain()
-            cut(writer)
+            await channel.flush()
+            channel.cut()
             return False
         await writer.drain()
         return not endless
@@ -233,21 +282,19 @@ def spoil(piece: bytes) -> bytes:
     return bytes([piece[0] ^ 0xFF]) + piece[1:]
 
 
-def cut(writer: asyncio.StreamWriter) -> None:
-    """End a connection with a reset instead of an orderly close."""
-    connection = writer.get_extra_info("socket")
-    if connection is not None and connection.fileno() != -1:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
+def estranged(head: Head) -> Head:
+    """Return the request for the same file of the repository that another key signed."""
+    method, target, version = head.first
+    return replace(head, first=(method, target.replace(faults.SIGNED, faults.FOREIGN, 1), version))
 
 
-async def serve(*, origin_port: int, port: int, admin_port: int, log: Path) -> None:
+async def serve(*, registry_port: int, root: Path, certificate: Path, log: Path, ports: Ports) -> None:
     """Run a proxy until SIGTERM or SIGINT."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    proxy = FaultProxy(origin_port=origin_port, log=log)
-    await proxy.start(port=port, admin_port=admin_port)
+    proxy = FaultProxy(registry_port=registry_port, root=root, certificate=certificate, log=log)
+    await proxy.start(ports)
     await ended.wait()
     await proxy.stop()
 
@@ -255,10 +302,20 @@ async def serve(*, origin_port: int, port: int, admin_port: int, log: Path) -> N
 def main(argv: Sequence[str] | None = None) -> None:
     """`python -m lab.faultproxy`: the proxy as a process of its own, as `lab/world.py` starts it."""
     parser = argparse.ArgumentParser(prog="lab.faultproxy", description=main.__doc__)
-    for name in ("origin-port", "port", "admin-port"):
+    for name in ("origin-port", "port", "mirror-port", "admin-port"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("--log", type=Path, required=True)
-    asyncio.run(serve(**vars(parser.parse_args(argv))))
+    for name in ("root", "certificate", "log"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    given = parser.parse_args(argv)
+    asyncio.run(
+        serve(
+            registry_port=given.origin_port,
+            root=given.root,
+            certificate=given.certificate,
+            log=given.log,
+            ports=Ports(given.port, given.mirror_port, given.admin_port),
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -9,11 +9,15 @@ from typing import Any
 
 from lab.errors import LabError
 
-BLOB_PATH = re.compile(r"^/v2/.+/blobs/sha256:[0-9a-f]{64}$")
+BODY_PATH = re.compile(r"^/v2/.+/blobs/sha256:[0-9a-f]{64}$|^/(?!v2/).+\.deb$")
+"""A blob of the registry, or a package of the mirror."""
+SIGNED = "/docker/"
+FOREIGN = "/docker-foreign/"
+"""Where the mirror has the same, signed by a key that nobody trusts."""
 
 
 class Mode(StrEnum):
-    """The ways in which a registry lets its users down."""
+    """The ways in which a registry or a mirror lets its users down."""
 
     NONE = "none"
     OUTAGE = "outage"
@@ -25,15 +29,19 @@ class Mode(StrEnum):
     HANG = "hang"
     """Connections are accepted and requests never answered."""
     RESET = "reset"
-    """The connection is cut halfway through a blob."""
+    """The connection is cut halfway through a blob or a package."""
     CORRUPT = "corrupt"
-    """A byte of a blob is altered, so that its digest is wrong."""
+    """A byte of a blob or a package is altered, so that its digest is wrong."""
     UNAUTHORIZED = "unauthorized"
     """401."""
+    MISSING = "missing"
+    """404."""
+    FOREIGN = "foreign"
+    """The package repository is answered as one that another key signed."""
 
     @property
     def in_body(self) -> bool:
-        """Return whether the fault lies in the body of a blob; other requests then pass and do not count."""
+        """Return whether the fault lies in the body of what is downloaded; other requests pass and do not count."""
         return self in {Mode.RESET, Mode.CORRUPT}
 
 
@@ -74,7 +82,9 @@ class Fault:
         if not self.active or not self._pattern.search(target):
             return Mode.NONE
         path = target.partition("?")[0]
-        if self.mode.in_body and not (method == "GET" and BLOB_PATH.match(path)):
+        if self.mode.in_body and not (method == "GET" and BODY_PATH.match(path)):
+            return Mode.NONE
+        if self.mode is Mode.FOREIGN and not path.startswith(SIGNED):
             return Mode.NONE
         return self.hit()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -64,11 +65,14 @@ class Registry:
         self.daemon.stop()
 
 
-def answers(port: int) -> bool:
-    """Return whether a registry says on this port that it is one."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def answers(port: int, *, ca: Path | None = None) -> bool:
+    """Return whether a registry says on this port that it is one; with `ca`, by HTTPS with a certificate of it."""
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if ca is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca)))
+    scheme = "http" if ca is None else "https"
     try:
-        with opener.open(f"http://{HOST}:{port}/v2/", timeout=2) as response:
+        with urllib.request.build_opener(*handlers).open(f"{scheme}://{HOST}:{port}/v2/", timeout=2) as response:
             return bool(response.status == 200)  # noqa: PLR2004 -- the protocol's own word for yes
     except OSError:
         return False

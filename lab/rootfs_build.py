@@ -28,9 +28,6 @@ PACKAGES = (
     "cloud-init",
     "curl",
     "dbus",
-    "docker-cli",
-    "docker-compose",
-    "docker.io",
     "e2fsprogs",  # resize2fs: without it cloud-init reports an error
     "iproute2",
     "iptables",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from polis import fingerprint
+from polis import fingerprint, site
 from polis.bundle.environment import variables
 from polis.cloudinit import document
 from polis.drivers.base import Artifact, Forward, Image, LaunchRequest
+from polis.errors import HostUnsuitable
 from polis.guest.session import Guest
 from polis.retry import Backoff
 from polis.states.absent import Absent
@@ -23,18 +25,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polis.bundle.archive import Bundle
+    from polis.cloudinit.document import Document
     from polis.config import ArtifactSpec, ImageSpec, Spec
     from polis.drivers.base import Driver
     from polis.events import Event
     from polis.paths import Paths
     from polis.states.base import State
 
+ARCHITECTURE = "amd64"
+"""What the pinned packages and the images are built for."""
 
-def driver(spec: Spec, paths: Paths, disclose: Callable[[str], None] | None = None) -> Driver:
-    """Return the driver that the user wants; `disclose` is told what it chose by itself."""
+
+def driver(
+    spec: Spec, paths: Paths, disclose: Callable[[str], None] | None = None, *, recorded: str | None = None
+) -> Driver:
+    """Return the driver that the user wants; `disclose` is told what it chose by itself.
+
+    What is configured wins, then what the workspace was made with (`recorded`), then Multipass where it is installed,
+    and else QEMU.
+    """
+    if (spec.driver or recorded or _usual_driver()) == "multipass":
+        from polis.drivers.multipass.driver import MultipassDriver
+
+        return MultipassDriver(disclose=disclose)
     from polis.drivers.qemu.driver import QemuDriver
 
     return QemuDriver(data=paths.data, cache=paths.cache, runtime=paths.runtime, accel=spec.accel, disclose=disclose)
+
+
+def _usual_driver() -> str:
+    return "multipass" if shutil.which("multipass") else "qemu"
 
 
 def states(spec: Spec, chosen: Driver, identity: str, emit: Callable[[Event], None]) -> tuple[State, ...]:
@@ -59,12 +79,35 @@ def bundle(spec: Spec) -> Bundle:
     return archive.load(spec.bundle)
 
 
-def check(spec: Spec) -> None:
-    """Raise ConfigurationError, before anything is touched, if a file that the user named is not acceptable."""
+def user_data(spec: Spec) -> Document:
+    """Return the cloud-init document that the user wants. Raises ConfigurationError if a file cannot be used."""
+    return document.read(spec.cloud_init, site.overrides(spec))
+
+
+def check(spec: Spec, chosen: Driver) -> list[str]:
+    """Return warnings about what the user named, before anything is touched.
+
+    Raises ConfigurationError if a file is not acceptable, HostUnsuitable if the driver's machines are.
+    """
+    architecture = chosen.capabilities.architecture
+    if architecture not in (None, ARCHITECTURE):
+        raise HostUnsuitable(
+            f"the {chosen.name} driver makes {architecture} machines here; what they run is pinned for {ARCHITECTURE}",
+            remains="nothing was changed",
+            hint=f"use a machine with an {ARCHITECTURE} processor",
+        )
     if spec.bundle is not None:
         bundle(spec)
-    if spec.cloud_init is not None:
-        document.check(document.read(spec.cloud_init), str(spec.cloud_init))
+    return check_user_data(user_data(spec)) if spec.cloud_init is not None else []
+
+
+def check_user_data(wanted: Document) -> list[str]:
+    """Return warnings about a document, as it is and as it will be sent. Raises ConfigurationError."""
+    from polis.cloudinit import checking
+
+    warnings = checking.check(wanted.text, wanted.name)
+    checking.check(wanted.render(), f"{wanted.name}, edited")
+    return warnings
 
 
 @dataclass(frozen=True)
@@ -81,13 +124,13 @@ class SpecifiedBirth:
         image = image_of(self.spec.image)
         parts = (image.disk.sha256, image.user, _hash(image.kernel), _hash(image.initrd), image.cmdline)
         return fingerprint.of(
-            {"image": "\n".join(parts), "cloud-init": document.read(self.spec.cloud_init), "driver": self.driver}
+            {"image": "\n".join(parts), "cloud-init": user_data(self.spec).fingerprint, "driver": self.driver}
         )
 
     def request(self) -> LaunchRequest:
         """Return the order for the driver. Raises ConfigurationError if the document is not acceptable."""
-        text = document.read(self.spec.cloud_init)
-        document.check(text, str(self.spec.cloud_init or "cloud-init.yaml"))
+        wanted = user_data(self.spec)
+        check_user_data(wanted)
         return LaunchRequest(
             name=self.spec.name,
             owner=self.identity,
@@ -95,7 +138,7 @@ class SpecifiedBirth:
             cpus=self.spec.cpus,
             memory=self.spec.memory,
             disk=self.spec.disk,
-            user_data=text,
+            user_data=wanted.render(),
             timeout=self.spec.timeout,
             forwards=tuple(Forward(port.host, port.guest) for port in self.spec.ports),
         )
@@ -106,6 +149,7 @@ def image_of(spec: ImageSpec) -> Image:
     return Image(
         disk=_artifact(spec),
         user=spec.user,
+        alias=spec.alias,
         kernel=_artifact(spec.kernel) if spec.kernel else None,
         initrd=_artifact(spec.initrd) if spec.initrd else None,
         cmdline=spec.cmdline,

@@ -11,9 +11,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from polis import __version__
+from polis.config_site import MirrorsSpec, ProxySpec, Section, Sha256
 from polis.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _SIZE = re.compile(r"(?P<figure>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?)(?:i?B)?", re.
 CATALOG: Mapping[str, dict[str, str]] = {
     # Canonical's own release of the image, by date, so that its bytes never change under the hash.
     "24.04": {
+        "alias": "24.04",
         "location": "https://cloud-images.ubuntu.com/releases/noble/release-20260705/"
         "ubuntu-24.04-server-cloudimg-amd64.img",
         "sha256": "ffe6203da54deeb6db5d2a98a83f9ec8e55f149d3f7ba622e1abe5fa966ee3d6",
@@ -59,17 +61,12 @@ def _seconds(value: object) -> float:
 Size = Annotated[int, BeforeValidator(size)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # What goes into an image reference, and from there into a `.env` file: nothing that either could misread.
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=200)]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-
-class ArtifactSpec(_Section):
+class ArtifactSpec(Section):
     """A file or https URL with the sha256 that its bytes must have."""
 
     location: str
@@ -85,8 +82,12 @@ class ArtifactSpec(_Section):
 
 
 class ImageSpec(ArtifactSpec):
-    """A base image: a disk, and optionally a kernel and an initrd of its own."""
+    """A base image: a disk, and optionally a kernel and an initrd of its own.
 
+    `alias` is the name by which a driver with images of its own (Multipass) takes it instead, verified by itself.
+    """
+
+    alias: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]*$")] = ""
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "ubuntu"
     kernel: ArtifactSpec | None = None
     initrd: ArtifactSpec | None = None
@@ -102,7 +103,7 @@ class ImageSpec(ArtifactSpec):
         return self.model_copy(update=changes)
 
 
-class RetrySpec(_Section):
+class RetrySpec(Section):
     """How often and how long transient failures are tried again. Times are seconds.
 
     `silence` is how long a registry may send nothing before it is taken to hang.
@@ -115,7 +116,7 @@ class RetrySpec(_Section):
     silence: Annotated[Seconds, Field(ge=1)] = 90.0
 
 
-class PortSpec(_Section):
+class PortSpec(Section):
     """A port of the host's 127.0.0.1 that leads into the guest: `8080` or `18080:8080` (host:guest)."""
 
     host: Annotated[int, Field(ge=1, le=65535)]
@@ -130,11 +131,11 @@ class PortSpec(_Section):
         return value
 
 
-class Spec(_Section):
+class Spec(Section):
     """All that can be configured, with its defaults."""
 
     name: Name = "polis"
-    driver: Literal["qemu"] | None = None
+    driver: Literal["qemu", "multipass"] | None = None
     image: ImageSpec = Field(default_factory=lambda: ImageSpec.model_validate(CATALOG["24.04"]))
     cpus: Annotated[int, Field(ge=1, le=512)] = 4
     memory: Annotated[Size, Field(ge=_GIB // 2, le=1024 * _GIB)] = 8 * _GIB
@@ -148,6 +149,9 @@ class Spec(_Section):
     accel: Literal["auto", "kvm", "hvf", "tcg"] = "auto"
     retry: RetrySpec = Field(default_factory=RetrySpec)
     ports: tuple[PortSpec, ...] = ()
+    mirrors: MirrorsSpec = Field(default_factory=MirrorsSpec)
+    proxy: ProxySpec | None = None
+    ca_certs: tuple[Path, ...] = ()
 
     @field_validator("image", mode="before")
     @classmethod

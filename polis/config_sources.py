@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,15 @@ PREFIX = "POLIS_"
 SIZE_LIMIT = 1024 * 1024
 """Bytes above which a configuration file is refused."""
 
+_CREDENTIALS = re.compile(r"//[^/@\s\"]+@")
+"""User name and password in an address, which no message repeats."""
+
+UNREADABLE = (RecursionError, ValueError, LookupError, TypeError, AttributeError)
+"""What ruamel.yaml lets slip besides its own errors: an IndexError for the scalar `-_`, for example."""
+
 _PATHS = ("bundle", "cloud_init")
-_STRUCTURED = ("retry", "ports", "image")
+_NESTED_PATHS = {"mirrors": (("docker", "key"), ("registry", "ca"))}
+_STRUCTURED = ("retry", "ports", "image", "mirrors", "proxy", "ca_certs")
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def from_file(path: Path) -> Layer:
         mark = error.problem_mark or error.context_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise ConfigurationError(f"{place}: {error.problem or error.context}", remains="nothing was changed") from error
-    except (YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+    except (YAMLError, *UNREADABLE) as error:
         raise ConfigurationError(f"{path}: not readable as YAML", cause=str(error)) from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read", cause=error.strerror or "") from error
@@ -118,7 +126,7 @@ def locate(problem: dict[str, Any], places: Mapping[tuple[str | int, ...], str],
 
 
 def _excerpt(value: object, limit: int = 60) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    text = _CREDENTIALS.sub("//***@", json.dumps(value, default=str, ensure_ascii=False))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -130,7 +138,7 @@ def _structured(variable: str, text: str) -> Any:
         return text
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except (YAMLError, *UNREADABLE) as error:
         raise ConfigurationError(f"{variable}: not readable as YAML", cause=str(error)) from error
 
 
@@ -138,8 +146,14 @@ def _anchored(key: str, value: Any, layer: Layer) -> Any:
     """Make relative paths start from the place that named them, and read an image descriptor."""
     if key in _PATHS and isinstance(value, str | Path):
         return layer.directory / Path(value).expanduser()
-    if key != "image":
-        return value
+    if key == "ca_certs" and isinstance(value, list):
+        return [layer.directory / Path(entry).expanduser() if isinstance(entry, str) else entry for entry in value]
+    if key in _NESTED_PATHS and isinstance(value, dict):
+        return _anchored_inside(value, _NESTED_PATHS[key], layer.directory)
+    return _anchored_image(value, layer) if key == "image" else value
+
+
+def _anchored_image(value: Any, layer: Layer) -> Any:
     directory = layer.directory
     if isinstance(value, str) and value.endswith(".json"):
         path = directory / Path(value).expanduser()
@@ -150,6 +164,16 @@ def _anchored(key: str, value: Any, layer: Layer) -> Any:
         return ImageSpec.model_validate(value).relative_to(directory)
     except ValueError:
         return value  # judged with everything else, where its problems get their places
+
+
+def _anchored_inside(value: dict[str, Any], places: Sequence[tuple[str, str]], directory: Path) -> dict[str, Any]:
+    """Return a mapping with the paths in it made absolute, each known by the keys that lead to it."""
+    changed = dict(value)
+    for outer, inner in places:
+        section = changed.get(outer)
+        if isinstance(section, dict) and isinstance(section.get(inner), str):
+            changed[outer] = {**section, inner: directory / Path(section[inner]).expanduser()}
+    return changed
 
 
 def _descriptor(path: Path, layer: Layer) -> Any:

@@ -18,7 +18,8 @@ PolisError
 │   ├── InstanceMissing            the instance went away under a command
 │   ├── GuestUnreachable           the guest does not answer
 │   ├── ExecTimeout                a guest command outlived its limit
-│   └── RegistryUnavailable        outage, throttling, broken connection
+│   ├── RegistryUnavailable        outage, throttling, broken connection
+│   └── SourceUnavailable          a package source, while the VM was provisioned
 ├── IntegrityError            77   a digest, hash or signature does not match
 ├── ConfigurationError        78   a file, a key or a bundle is not acceptable
 └── Interrupted              130   Ctrl-C or SIGINT (143 for SIGTERM)
@@ -201,6 +202,12 @@ class RegistryUnavailable(Transient):
     """The registry cannot be reached, throttles, or breaks off."""
 
     kind = "registry-unavailable"
+
+
+class SourceUnavailable(Transient):
+    """A place that the guest installs from could not be reached while it was provisioned."""
+
+    kind = "source-unavailable"
 
 
 class IntegrityError(PolisError):

@@ -164,10 +164,11 @@ class Machine:
         to = Phase(event.transition.dest)
         seen = self._look()
         if seen.held.rank < to.rank:
+            remedy = seen.verdict.remedy if seen.verdict is not None else ""
             raise ProvisioningFailed(
                 f"{to} was done, but its evidence is missing",
                 cause=seen.obstacle,
-                hint="run `polis up` again; if it stays so, look at the guest with `polis shell`",
+                hint=remedy or "run `polis up` again; if it stays so, look at the guest with `polis shell`",
             )
 
     def _save_arrival(self, event: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from polis.drivers.base import InstanceState
 from polis.errors import ForeignInstance
 
 if TYPE_CHECKING:
@@ -43,6 +44,15 @@ def objection(record: Record | None, seen: Observation, workspace: str) -> str:
 def check(record: Record, seen: Observation, workspace: str) -> None:
     """Raise ForeignInstance if the instance is not this workspace's own."""
     reason = objection(record, seen, workspace)
+    if reason and seen.instance is not None and seen.instance.state is InstanceState.DELETED:
+        tool = seen.instance.driver
+        raise ForeignInstance(
+            f"a deleted instance keeps the name {workspace}, and this workspace did not create it",
+            cause=seen.instance.detail,
+            remains="the instance is untouched",
+            hint=f"choose another name with `-n`; or `{tool} recover {workspace}` brings it back, "
+            f"`{tool} delete --purge {workspace}` frees the name",
+        )
     if reason:
         raise ForeignInstance(
             f"an instance named {workspace} exists, and this workspace did not create it",

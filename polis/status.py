@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from polis.assessment import assess
 from polis.events import timestamp
+from polis.guest import checks
 from polis.phase import Phase
 from polis.store import is_alive
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from polis.assessment import Assessment
     from polis.config import Spec
+    from polis.guest.checks import Failure
     from polis.guest.report import GuestReport
     from polis.states.base import State
     from polis.states.observation import Observation
@@ -58,6 +60,7 @@ def summarise(
         "target": target.value,
         "pending": [above.value for above in phase.above if above.rank <= target.rank],
         "drift": _drift(assessment, recorded, foreign),
+        "obstacle": _obstacle(assessment, target),
         "transition": _transition(record),
         "last_error": _last_error(record),
         "instance": _instance(seen),
@@ -73,6 +76,13 @@ def _drift(assessment: Assessment, recorded: Phase, foreign: str) -> list[dict[s
     if assessment.verdict is None or assessment.held.rank >= recorded.rank:
         return []
     return [{"phase": assessment.held.above[0].value, "reason": assessment.obstacle}]
+
+
+def _obstacle(assessment: Assessment, target: Phase) -> dict[str, str] | None:
+    """Return why the next phase does not hold, whether or not it is remembered to have held."""
+    if assessment.verdict is None or assessment.held.rank >= target.rank:
+        return None
+    return {"phase": assessment.held.above[0].value, "reason": assessment.obstacle}
 
 
 def _transition(record: Record | None) -> dict[str, Any] | None:
@@ -134,6 +144,11 @@ def _checks(seen: Observation, assessment: Assessment) -> list[dict[str, Any]]:
         detail = str(seen.trouble) if seen.trouble is not None else assessment.obstacle
         return [{"name": "guest-answers", "ok": False, "detail": detail}] if seen.instance is not None else []
     cloud_init = report.cloud_init
+    failed = {
+        failure.check.name: failure
+        for phase in (Phase.LAUNCHED, Phase.HEALTHY)
+        for failure in checks.failures(report.checks, phase)
+    }
     return [
         {"name": "guest-answers", "ok": True, "detail": f"boot {report.boot_id}"},
         {
@@ -142,7 +157,12 @@ def _checks(seen: Observation, assessment: Assessment) -> list[dict[str, Any]]:
             "detail": "; ".join(cloud_init.errors or cloud_init.recoverable) or cloud_init.stage or "done",
         },
         {"name": "docker", "ok": not report.docker.error, "detail": report.docker.error or report.docker.version},
+        *[_check(result.name, failed.get(result.name), result.actual) for result in report.checks],
     ]
+
+
+def _check(name: str, failure: Failure | None, actual: str) -> dict[str, Any]:
+    return {"name": name, "ok": failure is None, "detail": failure.advice if failure is not None else actual}
 
 
 def _next(phase: Phase, target: Phase, assessment: Assessment, foreign: str) -> str:
@@ -150,4 +170,6 @@ def _next(phase: Phase, target: Phase, assessment: Assessment, foreign: str) -> 
         return "polis up --adopt"
     if assessment.verdict is not None and assessment.verdict.recreate:
         return "polis up --recreate"
+    if assessment.verdict is not None and assessment.verdict.remedy:
+        return assessment.verdict.remedy
     return "polis up" if phase.rank < target.rank else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from polis import assembly, events, lock, ownership
 from polis.drivers.base import InstanceState
 from polis.drivers.metered import Meter, MeteredDriver
-from polis.errors import GuestUnreachable, InstanceMissing, NotFound, PolisError
+from polis.errors import ChangesPending, GuestUnreachable, InstanceMissing, NotFound, PolisError
 from polis.guest.session import Guest
 from polis.journal import Journal
 from polis.phase import Phase
@@ -55,6 +55,11 @@ class Workspace:
         return self._driver.meter
 
     @property
+    def driver_name(self) -> str:
+        """Return the name of the driver that its VM comes from."""
+        return self._driver.name
+
+    @property
     def name(self) -> str:
         """Return the workspace's name, which is its instance's name too."""
         return self.spec.name
@@ -63,9 +68,13 @@ class Workspace:
 
     def up(self, options: UpOptions) -> Phase:
         """Reach the target phase and return the phase that holds. Raises what stopped it."""
-        assembly.check(self.spec)
+        warnings = assembly.check(self.spec, self._driver)
         with self._changing("up", options.wait, options.target):
-            machine = self._machine(*self._record(adopt=options.adopt))
+            record, seen = self._record(adopt=options.adopt)
+            if seen.instance is None or options.recreate:
+                for text in warnings:
+                    self._warn(text)
+            machine = self._machine(record, seen)
             if options.recreate:
                 machine.reset(Phase.ABSENT)
             machine.up(options.target)
@@ -104,6 +113,7 @@ class Workspace:
         """Return what is remembered and what is seen."""
         loaded = self._store.load()
         record = loaded.record
+        self._require_driver(record)
         seen = self._observe(record)
         problem = ownership.objection(record, seen, self.name)
         states = assembly.states(self.spec, self._driver, record.id if record else "", self._stream.emit)
@@ -142,6 +152,7 @@ class Workspace:
         loaded = self._store.recover()
         for note in loaded.notes:
             self._warn(note)
+        self._require_driver(loaded.record)
         seen = self._observe(loaded.record)
         record = loaded.record
         if record is None:
@@ -156,6 +167,16 @@ class Workspace:
         ownership.check(record, seen, self.name)
         return record, seen
 
+    def _require_driver(self, record: Record | None) -> None:
+        """Refuse to look for a VM where it is not: it would be left behind, and a second one made."""
+        if record is None or record.driver == self._driver.name or record.created_from is None:
+            return
+        raise ChangesPending(
+            f"the VM of workspace {self.name} was made with the driver {record.driver}, not {self._driver.name}",
+            remains="the VM and all that is in it",
+            hint=f"`polis --driver {record.driver} delete`, then `polis up` makes a new one",
+        )
+
     def _existing(self) -> tuple[Record, Observation]:
         if not self.exists():
             raise _no_workspace(self.name)
@@ -164,6 +185,7 @@ class Workspace:
     def _machine(self, record: Record, seen: Observation) -> Machine:
         from polis.machine import Machine
 
+        record.driver = self._driver.name
         return Machine(
             states=assembly.states(self.spec, self._driver, record.id, self._stream.emit),
             store=self._store,

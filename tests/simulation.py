@@ -44,6 +44,10 @@ class SimulatedDriver:
     """Whether the owner can be read off the instance; where not, only the record and the guest's marker tell."""
     probes_without_docker: int = 0
     """How many more probes find an engine that is still starting."""
+    failing: dict[str, str] = field(default_factory=dict)
+    """Checks of the guest that do not pass, and what they saw."""
+    mishap: dict[str, str] | None = None
+    """Why the first boot gave up; there is no sentinel then."""
     sick: set[str] = field(default_factory=set)
     """Services that start but are never healthy."""
 
@@ -116,7 +120,7 @@ class SimulatedDriver:
 
     # ---- the guest's side
 
-    def _guest_probe(self, machine: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, Any]:
+    def _guest_probe(self, machine: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
         bundle = machine["bundle"]
         expected = bundle["services"] if bundle else []
         references = {service["image"] for service in expected}
@@ -124,7 +128,7 @@ class SimulatedDriver:
             "boot_id": machine["boot_id"],
             "marker": machine["marker"],
             "cloud_init": {"finished": machine["provisioned"]},
-            "sentinel": {"schema": 1} if machine["provisioned"] else None,
+            "sentinel": {"docker": "26"} if machine["provisioned"] and self.mishap is None else None,
             "bundle": {**bundle["marker"], "digest": bundle["digest"], "intact": bundle["intact"]} if bundle else None,
             "leftovers": ["current"] if bundle else [],
             "expected": expected,
@@ -135,13 +139,23 @@ class SimulatedDriver:
             ],
             "containers": list(machine["containers"].values()),
             "docker": self._docker(),
+            "mishap": self.mishap,
+            "checks": [
+                {
+                    "name": name,
+                    "ok": name not in self.failing,
+                    "expected": "1",
+                    "actual": self.failing.get(name, "1"),
+                }
+                for name in (check["name"] for check in arguments["checks"])
+            ],
         }
 
     def _docker(self) -> dict[str, Any]:
         if self.probes_without_docker > 0:
             self.probes_without_docker -= 1
             return {"error": "the Docker engine does not answer: connection refused"}
-        return {"version": "26", "runtimes": ["runc", "sysbox-runc"]}
+        return {"version": "26"}
 
     def _guest_wait(self, machine: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, Any]:
         machine["provisioned"] = True

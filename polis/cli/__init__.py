@@ -24,8 +24,9 @@ COMMANDS = {
     "shell": "guest:shell",
     "list": "listing:list_",
     "version": "version:version",
+    "cloud-init": "cloud_init:app",
 }
-"""Each command: the module of this package and the function in it. `start` is another name of `up`."""
+"""Each command: the module of this package and the function (or group) in it. `start` is another name of `up`."""
 
 PASSED_THROUGH = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 """For a command whose words belong to the guest."""
@@ -49,6 +50,9 @@ def build(only: str | None = None) -> typer.Typer:
             continue
         module, _, function = place.partition(":")
         body = getattr(importlib.import_module(f"polis.cli.{module}"), function)
+        if isinstance(body, typer.Typer):
+            app.add_typer(body, name=name, epilog=EPILOG)
+            continue
         settings = PASSED_THROUGH if name == "exec" else {}
         app.command(name, epilog=EPILOG, hidden=name == "start", context_settings=settings)(body)
     if only in COMMANDS:
@@ -63,7 +67,7 @@ def _nothing() -> None:
 def _globals(
     context: typer.Context,
     name: Annotated[str | None, typer.Option("-n", "--name", help="The workspace [default: polis].")] = None,
-    driver: Annotated[str | None, typer.Option("--driver", help="Where the VM comes from: qemu.")] = None,
+    driver: Annotated[str | None, typer.Option("--driver", help="Where the VM comes from: multipass or qemu.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="The configuration file [./polis.yaml].")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print no progress.")] = False,

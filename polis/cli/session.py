@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import typer
 
+    from polis.config import Spec
     from polis.workspace import Workspace
 
 
@@ -25,16 +26,25 @@ def globals_of(context: typer.Context) -> Globals:
     return options
 
 
+def specification(options: Globals, **overrides: Any) -> Spec:
+    """Return what the command line, the environment and the file ask for. Raises ConfigurationError."""
+    from polis import config, paths
+
+    flags = {**options.overrides, **overrides}
+    return config.load(flags, file=options.config, user_directory=paths.find().config)
+
+
 def open_workspace(options: Globals, *, progress: bool = False, **overrides: Any) -> Workspace:
     """Return the workspace that the command line, the environment and the file describe.
 
     With `progress`, events are shown: as JSON lines with --json, else as plain lines.
     """
-    from polis import assembly, config, events, paths
+    from polis import assembly, events, paths
+    from polis.store import Store
     from polis.workspace import Workspace
 
     places = paths.find()
-    spec = config.load({**options.overrides, **overrides}, file=options.config, user_directory=places.config)
+    spec = specification(options, **overrides)
     stream = events.Stream()
     if progress:
         stream.add(output.JsonLines() if options.json else output.PlainLines(quiet=options.quiet))
@@ -42,7 +52,13 @@ def open_workspace(options: Globals, *, progress: bool = False, **overrides: Any
         stream.add(output.PlainLines(quiet=True))
     gc.freeze()
     gc.enable()  # start-up is over; see polis.__main__
-    driver = assembly.driver(spec, places, lambda text: stream.emit(events.Disclosed(message=text)))
+    record = Store(places.workspace(spec.name)).load().record
+    driver = assembly.driver(
+        spec,
+        places,
+        lambda text: stream.emit(events.Disclosed(message=text)),
+        recorded=record.driver if record is not None else None,
+    )
     return Workspace(spec, places, stream, driver)
 
 

@@ -40,6 +40,7 @@ def render(found: Status) -> str:
         *[("note", note) for note in found.notes],
         *[("drift", f"{entry['phase']}: {entry['reason']}") for entry in document["drift"]],
         *([("pending", ", ".join(document["pending"]))] if document["pending"] else []),
+        *_obstacle(document),
         *_transition(document["transition"]),
         *_last_error(document["last_error"]),
         *[("failing", f"{entry['name']}: {entry['detail']}") for entry in document["checks"] if not entry["ok"]],
@@ -47,6 +48,13 @@ def render(found: Status) -> str:
         *([("next", found.next_command)] if found.next_command else []),
     ]
     return "\n".join(f"{label:<11}{text}" for label, text in rows)
+
+
+def _obstacle(document: dict[str, Any]) -> list[tuple[str, str]]:
+    obstacle = document["obstacle"]
+    if obstacle is None or document["instance"] is None or document["drift"]:
+        return []
+    return [("because", f"{obstacle['phase']}: {obstacle['reason']}")]
 
 
 def _phase(document: dict[str, Any]) -> str:

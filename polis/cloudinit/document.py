@@ -1,58 +1,85 @@
-"""The cloud-init document: which one is used, and what must be true of it before anything is launched."""
+"""The cloud-init document: which one is used, and the text that a driver is given."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from polis.cloudinit.overrides import Overrides
 from polis.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEADER = "#cloud-config"
-SIZE_LIMIT = 64 * 1024
-"""Bytes; the smallest of the limits that hypervisors and clouds set for user data."""
+SHIPPED = "cloud-init.yaml"
+WIDTH = 4096
+"""Columns; no line is folded when the edited document is written."""
 
 
-def read(path: Path | None) -> str:
-    """Return the text of the document: the shipped one, or the user's.
+@dataclass(frozen=True)
+class Document:
+    """A document as its author wrote it, and what is to be edited in it."""
+
+    name: str
+    text: str
+    overrides: Overrides = field(default_factory=Overrides)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what changes whenever the text that is sent would; cheap, for every command asks."""
+        return f"{self.text}\n{self.overrides.digest}"
+
+    def render(self) -> str:
+        """Return the text to send: the author's, byte for byte, where there is nothing to edit.
+
+        Raises ConfigurationError if it is no YAML mapping, or has no place for an edit.
+        """
+        if not self.overrides.digest:
+            return self.text
+        from io import StringIO
+
+        from ruamel.yaml import YAML
+
+        from polis.cloudinit.checking import parse
+
+        document = parse(self.text, self.name)
+        self.overrides.apply(document)
+        yaml = YAML(typ="rt")
+        yaml.width = WIDTH
+        yaml.indent(mapping=2, sequence=4, offset=2)
+        out = StringIO()
+        yaml.dump(document, out)
+        return out.getvalue()
+
+    def addresses(self) -> list[str]:
+        """Return the addresses that the text to send fetches from, in their order. Raises what `render` raises."""
+        lines = [line for line in self.render().splitlines() if not line.lstrip().startswith("#")]
+        found = re.findall(r"\bhttps?://[^\s\"'<>]+", "\n".join(lines))
+        return list(dict.fromkeys(found))
+
+    def difference(self) -> str:
+        """Return a unified diff from the shipped document to the text to send; empty if there is none."""
+        import difflib
+
+        lines = difflib.unified_diff(
+            read(None).text.splitlines(), self.render().splitlines(), "shipped", "sent", lineterm=""
+        )
+        return "\n".join(lines)
+
+
+def read(path: Path | None, overrides: Overrides | None = None) -> Document:
+    """Return the shipped document, or the user's.
 
     Raises ConfigurationError if the file cannot be read.
     """
+    overrides = overrides or Overrides()
     if path is None:
-        return (resources.files("polis.cloudinit") / "cloud-init.yaml").read_text(encoding="utf-8")
+        return Document(SHIPPED, (resources.files("polis.cloudinit") / SHIPPED).read_text(encoding="utf-8"), overrides)
     try:
-        return path.read_text(encoding="utf-8")
+        return Document(str(path), path.read_text(encoding="utf-8"), overrides)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"the cloud-init document {path} cannot be read", cause=str(error), remains="nothing was changed"
         ) from error
-
-
-def check(text: str, name: str) -> None:
-    """Raise ConfigurationError, with line and column, if cloud-init would not understand the document."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedMap
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    if len(text.encode()) > SIZE_LIMIT:
-        raise ConfigurationError(f"{name} is larger than {SIZE_LIMIT} bytes")
-    if text.split("\n", 1)[0].strip() != HEADER:
-        raise ConfigurationError(f"{name}:1:1: a cloud-init document begins with the line `{HEADER}`")
-    try:
-        document = YAML(typ="rt").load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigurationError(f"{place}: {error.problem}") from error
-    except (YAMLError, RecursionError) as error:
-        raise ConfigurationError(f"{name}: not readable as YAML", cause=str(error)) from error
-    if not isinstance(document, CommentedMap):
-        raise ConfigurationError(f"{name}:2:1: the top of the document must be a mapping")
-    if not isinstance(document.get("users", []), list):
-        line, column = document.lc.key("users")
-        raise ConfigurationError(
-            f"{name}:{line + 1}:{column + 1}: `users` must be a list, or the VM cannot be reached",
-            hint="write `users: [default]`",
-        )

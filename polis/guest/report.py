@@ -70,11 +70,31 @@ class Container(_Part):
     detail: Line = ""
 
 
+class CheckResult(_Part):
+    """What the guest saw where `checks.yaml` told it to look."""
+
+    name: Line
+    ok: bool
+    expected: Line = ""
+    actual: Line = ""
+
+
+class Mishap(_Part):
+    """Why the cloud-init document gave up, in its own words; the kind is integrity, unreachable, missing or failed."""
+
+    kind: Line
+    what: Line
+    expected: Line
+    actual: Line
+
+    def __str__(self) -> str:
+        return f"{self.what}: expected {self.expected}, got {self.actual}"
+
+
 class Docker(_Part):
     """The engine: its version, or why it does not answer."""
 
     version: Line = ""
-    runtimes: tuple[Line, ...] = ()
     error: Line = ""
 
 
@@ -85,12 +105,14 @@ class GuestReport(_Part):
     marker: Marker | None = None
     cloud_init: CloudInit
     sentinel: dict[str, Any] | None = None
+    mishap: Mishap | None = None
     bundle: PlacedBundle | None = None
     leftovers: tuple[Line, ...] = ()
     expected: tuple[Service, ...] = ()
     images: tuple[PresentImage, ...] = ()
     containers: tuple[Container, ...] = ()
     docker: Docker = Docker()
+    checks: tuple[CheckResult, ...] = ()
 
     @property
     def references(self) -> tuple[str, ...]:

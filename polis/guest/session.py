@@ -38,9 +38,10 @@ class Guest:
         """Return all evidence. Raises GuestUnreachable, ExecTimeout, GuestCommandFailed."""
         from pydantic import ValidationError
 
+        from polis.guest import checks
         from polis.guest.report import GuestReport
 
-        answer = self.call("probe", {}, timeout=PROBE_LIMIT)
+        answer = self.call("probe", checks.questions(), timeout=PROBE_LIMIT)
         try:
             return GuestReport.model_validate(answer)
         except ValidationError as error:

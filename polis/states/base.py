@@ -19,20 +19,22 @@ if TYPE_CHECKING:
 class Verdict:
     """Whether a phase's evidence was seen, and if not, in words, what is different.
 
-    `recreate` says that only a new instance can change that, so it is never done silently.
+    `recreate` says that only a new instance can change that, so it is never done silently. `remedy` is the next command
+    to type where it is not `polis up`.
     """
 
     holds: bool
     reason: str = ""
     recreate: bool = False
+    remedy: str = ""
 
 
 HOLDS = Verdict(holds=True)
 
 
-def lacks(reason: str) -> Verdict:
+def lacks(reason: str, *, remedy: str = "") -> Verdict:
     """Return the verdict that the evidence is missing."""
-    return Verdict(holds=False, reason=reason)
+    return Verdict(holds=False, reason=reason, remedy=remedy)
 
 
 @dataclass(frozen=True)

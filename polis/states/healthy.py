@@ -1,10 +1,11 @@
-"""Healthy: every health check of every service passes."""
+"""Healthy: every health check of every service passes, and every check of the guest."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from polis.errors import Unhealthy
+from polis.guest import checks
 from polis.guest.session import MARGIN
 from polis.phase import Phase
 from polis.states.base import HOLDS, Verdict, lacks
@@ -28,7 +29,7 @@ class Healthy:
         return ""
 
     def judge(self, observation: Observation) -> Verdict:
-        """Return whether no service says otherwise."""
+        """Return whether no service and no check of the guest says otherwise."""
         report = observation.report
         if report is None:
             return lacks("the guest does not answer")
@@ -38,7 +39,10 @@ class Healthy:
             for container in report.containers
             if container.service not in one_shots and container.health not in ("healthy", "none")
         ]
-        return lacks("; ".join(sick)) if sick else HOLDS
+        if sick:
+            return lacks("; ".join(sick))
+        failed = checks.failures(report.checks, Phase.HEALTHY)
+        return lacks("; ".join(failure.advice for failure in failed), remedy=failed[0].check.mend) if failed else HOLDS
 
     def has_traces(self, observation: Observation) -> bool:  # noqa: ARG002 -- the protocol of all states
         """Return False: health leaves nothing to remove."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from polis import fingerprint
 from polis.drivers.base import InstanceState
-from polis.errors import ExecTimeout, GuestUnreachable, LaunchFailed, ProvisioningFailed
+from polis.errors import ExecTimeout, GuestUnreachable, LaunchFailed
 from polis.events import PhaseProgress, Warned
+from polis.guest import checks
 from polis.guest.session import MARGIN
 from polis.phase import Phase
 from polis.states.base import HOLDS, Verdict, lacks
+from polis.states.provisioning import shortcoming
 
 if TYPE_CHECKING:
     from polis.guest.report import GuestReport
@@ -105,21 +107,15 @@ class Launched:
         until = min(deadline, time.monotonic() + DOCKER_GRACE)
         while True:
             report = self._bench.guest.probe()
-            complete = report.sentinel is not None and not report.cloud_init.errors
-            if not complete or not report.docker.error or time.monotonic() >= until:
+            if not _is_coming_up(report) or time.monotonic() >= until:
                 return report
             self._tell(f"waiting for Docker: {report.docker.error}")
             time.sleep(INTERVAL)
 
     def _verify(self, report: GuestReport) -> None:
-        verdict = _judge_parts(report)
-        if not verdict.holds:
-            raise ProvisioningFailed(
-                verdict.reason,
-                cause="\n".join([*report.cloud_init.errors, *report.cloud_init.log]),
-                remains="the VM is up, for you to look at with `polis shell`",
-                hint="mend the cause, then `polis up --recreate` makes a new VM",
-            )
+        problem = shortcoming(report)
+        if problem is not None:
+            raise problem.error()
         for text in report.cloud_init.recoverable:
             self._bench.emit(Warned(message=f"cloud-init: {text}"))
 
@@ -138,21 +134,19 @@ def _origin(observation: Observation) -> str | None:
 def _judge_guest(report: GuestReport) -> Verdict:
     if not report.cloud_init.finished:
         return lacks(f"cloud-init is still at work (stage: {report.cloud_init.stage})")
+    problem = shortcoming(report)
+    if problem is not None:
+        return lacks(problem.message, remedy=problem.remedy)
     if report.marker is None:
         return lacks("the guest carries no marker of this workspace yet")
-    return _judge_parts(report)
-
-
-def _judge_parts(report: GuestReport) -> Verdict:
-    if report.cloud_init.errors:
-        return lacks("cloud-init ended with errors")
-    if report.sentinel is None:
-        return lacks("cloud-init ended without its last act: the sentinel is missing")
-    if report.docker.error:
-        return lacks(f"the Docker engine is not usable: {report.docker.error}")
-    if "sysbox-runc" not in report.docker.runtimes:
-        return lacks("the Docker engine does not know the runtime sysbox-runc")
     return HOLDS
+
+
+def _is_coming_up(report: GuestReport) -> bool:
+    """Return whether Docker was installed as it must be, and only does not answer yet."""
+    if report.sentinel is None or report.cloud_init.errors or not report.docker.error:
+        return False
+    return not any("package" in failure.check.look for failure in checks.failures(report.checks, Phase.LAUNCHED))
 
 
 def _in_words(state: InstanceState) -> str:

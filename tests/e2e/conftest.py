@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +138,15 @@ class Running:
         return self._child.returncode
 
 
+def eventually(condition: Callable[[], Any], timeout: float = DEADLINE) -> Any:
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        if value := condition():
+            return value
+        time.sleep(0.2)
+    pytest.fail("the condition never came true")
+
+
 def qemus(home: Path) -> list[psutil.Process]:
     """Return the QEMU processes whose disks lie below a home."""
     found = []
@@ -149,9 +159,10 @@ def qemus(home: Path) -> list[psutil.Process]:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    """A lab of its own, beside that of `make up`; only the VM image is shared."""
+    """A lab of its own, beside that of `make up`; only the VM image, the packages and the keys are shared."""
     World(ROOT / ".lab").build_image()
-    running = World(ROOT / ".lab" / "e2e")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    running = World(ROOT / ".lab" / f"e2e-{worker}", shared=ROOT / ".lab")
     running.start(image=False)
     yield running
     running.stop()
@@ -166,6 +177,7 @@ def user(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Use
         ROOT / "lab" / "polis.yaml",
         {
             "POLIS_REGISTRY": f"10.0.2.2:{world.proxy_port}/odralabshq",
+            "POLIS_MIRRORS": json.dumps(world.mirrors()),
             "POLIS_RETRY": "{attempts: 2, base: 0.1, cap: 0.2, silence: 15}",
         },
     )

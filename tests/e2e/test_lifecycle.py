@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
 import signal
 import socket
-import time
-from collections.abc import Callable
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,14 @@ import pytest
 from lab.world import World
 from polis import paths
 from polis.bundle.archive import DEFAULT
-from tests.e2e.conftest import DEADLINE, User, qemus
+from polis.cloudinit import document
+from tests.e2e.conftest import User, eventually, qemus
+from tests.requoting import without_quotes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 IMAGES = 9
 PHASES = ["launched", "configured", "images-pulled", "running", "healthy"]
-
-
-def eventually(condition: Callable[[], Any], timeout: float = DEADLINE) -> Any:
-    until = time.monotonic() + timeout
-    while time.monotonic() < until:
-        if value := condition():
-            return value
-        time.sleep(0.2)
-    pytest.fail("the condition never came true")
 
 
 def pulled(world: World) -> dict[str, int]:
@@ -46,10 +39,32 @@ def pulled(world: World) -> dict[str, int]:
     return counts
 
 
-def test_launch_killed_and_interrupted_then_resumed_with_one_vm(user: User) -> None:
-    with user.begin("up") as up:
+def test_a_package_of_a_wrong_hash_ends_the_first_boot_and_only_a_new_vm_goes_on(user: User, world: World) -> None:
+    world.fault("corrupt", match=r"^/sysbox/")
+    for again in (False, True):
+        before = [process.pid for process in qemus(user.home)]
+        result = user.type("up", "--json")
+        error = result.events[-1]["error"]
+        assert result.code == 77, error
+        assert "sysbox-ce_0.6.7-0.linux_amd64.deb" in error["message"]
+        (actual,) = set(re.findall(r"[0-9a-f]{64}", error["message"])) - {world.mirrors()["sysbox"]["sha256"]}
+        assert f"has the sha256 {actual}" in error["cause"]
+        assert "the VM is up" in error["remains"]
+        assert "polis up --recreate" in error["hint"]
+        assert not again or [process.pid for process in qemus(user.home)] == before
+    assert user.type("exec", "dpkg-query", "-W", "sysbox-ce", "docker-ce").code != 0
+    status = user.status()
+    assert status["phase"] == "absent"
+    assert status["last_error"]["kind"] == "integrity"
+    assert user.type("status").stdout.endswith("next       polis up --recreate\n")
+
+
+def test_a_launch_outlives_mirrors_that_are_away_and_being_killed_and_interrupted(user: User, world: World) -> None:
+    world.fault("unavailable", match=r"^/docker/", count=7)
+    (broken,) = [process.pid for process in qemus(user.home)]
+    with user.begin("up", "--recreate", "-y") as up:
         up.wait_for("phase.started", "launched")
-        eventually(lambda: qemus(user.home))
+        eventually(lambda: [process for process in qemus(user.home) if process.pid != broken])
         up.send(signal.SIGKILL)
     status = user.status()
     assert status["phase"] == "absent"
@@ -64,6 +79,37 @@ def test_launch_killed_and_interrupted_then_resumed_with_one_vm(user: User) -> N
     assert result.phases("phase.completed") == ["launched"]
     assert [process.pid for process in qemus(user.home)] == [first]
     assert user.guest("cloud-init", "status").strip() == "status: done"
+    assert len([entry for entry in world.access_log() if entry.status == 503]) == 7
+
+
+def failing_checks(user: User) -> list[dict[str, Any]]:
+    checks = user.status()["checks"]
+    assert len(checks) > 25
+    return [check for check in checks if not check["ok"]]
+
+
+def test_the_vm_is_what_the_document_promises(user: User) -> None:
+    assert failing_checks(user) == []
+    assert "sysbox-runc" in json.loads(user.guest("docker", "info", "--format", "{{json .Runtimes}}"))
+    packages = dict(
+        line.split()[::-1]
+        for line in user.guest("dpkg-query", "-W", "-f", "${db:Status-Want}:${Version} ${Package}\n").splitlines()
+    )
+    assert packages["docker-ce"] == "hold:5:27.5.1-1~ubuntu.24.04~noble"
+    assert packages["containerd.io"].startswith("hold:1.7.")
+    newest = user.guest("apt-cache", "madison", "docker-ce", "containerd.io")
+    assert "5:28." in newest, "the mirror has nothing newer to resist"
+    assert re.search(r"\|\s+2\.", newest), "the mirror has nothing newer to resist"
+
+
+def test_the_document_is_valid_for_cloud_init_before_and_after_it_lost_its_quotes(user: User) -> None:
+    shown = user.succeed("cloud-init", "show").stdout
+    for text in (shown, without_quotes(shown)):
+        packed = base64.b64encode(zlib.compress(text.encode())).decode()
+        unpack = f"import base64, zlib; print(zlib.decompress(base64.b64decode('{packed}')).decode(), end='')"
+        user.guest("sh", "-c", 'python3 -c "$1" > /run/document', "sh", unpack)
+        assert "Valid schema" in user.guest("cloud-init", "schema", "--config-file", "/run/document")
+    user.guest("cloud-init", "schema", "--system")
 
 
 def test_configure_interrupted_and_killed_then_resumed(user: User) -> None:
@@ -152,6 +198,12 @@ def interrupt(user: User, phase: str) -> None:
         assert len(qemus(user.home)) == 1
 
 
+def signalling(name: str) -> str:
+    """Return a line of shell that sends a signal to a container's processes; the first starts the others."""
+    processes = "/sys/fs/cgroup/system.slice/docker-$(docker inspect -f '{{.Id}}' polis-state).scope/cgroup.procs"
+    return f"for process in $(cat {processes}); do kill -{name} $process; done"
+
+
 def test_interrupted_in_every_phase_each_next_up_goes_on_and_the_last_ends_healthy(user: User) -> None:
     user.succeed("reset", "--to", "configured")
     boot = user.boot_id()
@@ -159,10 +211,9 @@ def test_interrupted_in_every_phase_each_next_up_goes_on_and_the_last_ends_healt
     interrupt(user, "running")
     user.succeed("up")
     # A service that is started but says nothing keeps `up` waiting for health, for as long as the test needs.
-    user.guest("docker", "restart", "polis-state")
-    user.guest("docker", "exec", "polis-state", "sh", "-c", "kill -STOP -1")
+    user.guest("sh", "-c", f"docker restart polis-state && {signalling('STOP')}")
     interrupt(user, "healthy")
-    user.guest("docker", "exec", "polis-state", "sh", "-c", "kill -CONT -1")
+    user.guest("sh", "-c", signalling("CONT"))
     result = user.succeed("up", "--json")
     assert result.events[-1]["outcome"] == "healthy"
     assert set(result.phases("phase.started")) <= {"healthy"}
@@ -210,6 +261,8 @@ def test_a_reboot_in_the_guest_is_the_same(user: User, world: World) -> None:
     user.succeed("up")
     assert user.guest("stat", "-c", "%Y", "/var/lib/polis/provisioned.json") == booted
     assert pulled(world) == {}
+    assert not [entry for entry in world.access_log() if entry.path.startswith(("/docker/", "/sysbox/"))]
+    assert failing_checks(user) == []
 
 
 def test_a_killed_qemu_is_seen_at_once_and_recovered(user: User) -> None:
@@ -221,6 +274,27 @@ def test_a_killed_qemu_is_seen_at_once_and_recovered(user: User) -> None:
     assert status["phase"] == "absent"
     user.succeed("up")
     assert user.status()["phase"] == "healthy"
+
+
+def test_a_hardening_that_was_undone_is_told_with_the_command_that_mends_it(user: User) -> None:
+    user.guest("sysctl", "-w", "kernel.kptr_restrict=0")
+    user.guest("auditctl", "-D")
+    user.guest("apt-mark", "unhold", "docker-ce")
+    assert {check["name"] for check in failing_checks(user)} == {
+        "kernel-pointers-hidden",
+        "audit-rules",
+        "docker-package",
+    }
+    result = user.type("up", "--json")
+    assert result.code == 70
+    assert "docker-package" in result.events[-1]["error"]["message"]
+    user.guest("apt-mark", "hold", "docker-ce")
+    for check in ("kernel-pointers-hidden", "audit-rules"):
+        shown = user.type("status").stdout
+        assert f"drift      launched: {check}: expected" in shown
+        command = shown.splitlines()[-1].split(maxsplit=1)[1]
+        user.succeed(*command.removeprefix("polis ").split())
+    assert user.type("status", "--check").code == 0
 
 
 def test_drift_in_the_guest_is_told_and_mended(user: User) -> None:
@@ -256,14 +330,24 @@ def containers(user: User) -> dict[str, str]:
     return {name: identity for name, _, identity in (line.partition(" ") for line in lines)}
 
 
-def test_a_second_workspace_lives_beside_the_first_with_a_forward_of_its_own(user: User) -> None:
+def test_a_second_workspace_degraded_but_complete_lives_beside_the_first_with_a_forward_of_its_own(
+    user: User, tmp_path: Path
+) -> None:
     user.succeed("up")
     boot = user.boot_id()
+    # A number where cloud-init wants text: it warns of it, does it all the same, and ends "degraded".
+    mine = tmp_path / "mine.yaml"
+    path = "- path: /etc/sysctl.d/99-polis-hardening.conf\n"
+    mine.write_text(document.read(None).text.replace(path, f"{path}    permissions: 420\n"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    user.succeed("-n", "other", "up", "--to", "launched", POLIS_PORTS=json.dumps([f"{port}:22"]))
-    assert user.status("other")["phase"] == "launched"
+    settings = {"POLIS_PORTS": json.dumps([f"{port}:22"]), "POLIS_CLOUD_INIT": str(mine)}
+    result = user.succeed("-n", "other", "up", "--to", "launched", "--json", **settings)
+    warned = [event["message"] for event in result.events if event["event"] == "warning"]
+    assert [text for text in warned if text.startswith("cloud-init: ") and "schema" in text], warned
+    assert "degraded" in user.type("-n", "other", "exec", "cloud-init", "status", "--long").stdout
+    assert user.type("-n", "other", "status", "--json", **settings).document["phase"] == "launched"
     assert len(qemus(user.home)) == 2
     with socket.create_connection(("127.0.0.1", port), timeout=30) as forward:
         assert forward.recv(4) == b"SSH-"

@@ -22,7 +22,7 @@ LEAVES = {
     "retry",
     "signals",
 }
-LEAVES |= {"config", "config_sources", "store", "waiting"}
+LEAVES |= {"config", "config_site", "config_sources", "store", "waiting"}
 """Anyone may import these; they import only each other."""
 
 BELOW: dict[str, set[str]] = {
@@ -36,7 +36,8 @@ BELOW: dict[str, set[str]] = {
     "machine": {"assessment", "states"},
     "status": {"assessment", "states", "guest"},
     "ownership": {"states", "drivers"},
-    "assembly": {"states", "guest", "bundle", "cloudinit", "drivers"},
+    "site": {"cloudinit"},
+    "assembly": {"site", "states", "guest", "bundle", "cloudinit", "drivers"},
     "workspace": {"assembly", "machine", "status", "ownership", "states", "guest", "drivers"},
     "cli": {"workspace", "assembly", "status"},
     "__main__": {"cli"},

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from polis import assembly, cli
 from polis.cli.globals import command_of, hoist
 from polis.cli.output import printable
+from polis.cloudinit import document
 from tests.simulation import SimulatedDriver
 
 
@@ -123,11 +124,13 @@ def test_status_json_has_every_promised_key(terminal: Terminal) -> None:
     terminal.type("up -q")
     full = json.loads(terminal.type("status --json").stdout)
     keys = [
-        "schema", "workspace", "phase", "recorded_phase", "target", "pending", "drift", "transition", "last_error",
-        "instance", "services", "checks",
+        "schema", "workspace", "phase", "recorded_phase", "target", "pending", "drift", "obstacle", "transition",
+        "last_error", "instance", "services", "checks",
     ]  # fmt: skip
     assert list(empty) == list(full) == keys
     assert empty["phase"] == "absent"
+    assert empty["obstacle"] == {"phase": "launched", "reason": "there is no instance"}
+    assert full["obstacle"] is None
     assert empty["instance"] is None
     assert full["instance"] == {"driver": "simulated", "name": "polis", "state": "running", "ipv4": []}
     assert {service["name"]: service["health"] for service in full["services"]} == {
@@ -178,3 +181,41 @@ def test_a_damaged_record_spoils_only_its_own_row_of_the_list(terminal: Terminal
 
 def test_a_guest_s_words_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2Jb\x07\nc\u202ed") == "a\ufffd[2Jb\ufffd\nc\ufffdd"
+
+
+def test_cloud_init_show_prints_what_would_be_sent(terminal: Terminal) -> None:
+    shown = terminal.type("cloud-init show")
+    assert shown.exit_code == 0
+    assert shown.stdout == document.read(None).text
+    assert "no difference" in terminal.type("cloud-init show --diff").stdout
+
+
+def test_cloud_init_show_diff_shows_the_site_s_edits(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLIS_MIRRORS", "{archive: 'http://mirror.example/ubuntu'}")
+    lines = terminal.type("cloud-init show --diff").stdout.splitlines()
+    assert "+      uri: http://mirror.example/ubuntu" in lines
+    assert not [line for line in lines[2:] if line.startswith("-")]
+    assert "uri: http://mirror.example/ubuntu" in json.loads(terminal.type("cloud-init show --json").stdout)["text"]
+
+
+def test_cloud_init_check_refuses_as_up_does(terminal: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("#cloud-config\nusers: {}\n")
+    told = {}
+    for command in ("cloud-init check", "up"):
+        result = terminal.type(f"{command} --cloud-init {path}")
+        assert result.exit_code == 78
+        told[command] = result.stderr
+    assert told["cloud-init check"] == told["up"]
+    assert f"{path}:2:1: `users` must be a list" in told["up"]
+    assert not terminal.driver.world.exists()
+
+
+def test_cloud_init_check_tells_warnings(terminal: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("#cloud-config\nusers: [default]\n")
+    result = terminal.type(f"cloud-init check --cloud-init {path}")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("warning: ")
+    assert result.stdout.endswith("can be used\n")
+    assert json.loads(terminal.type(f"--json cloud-init check --cloud-init {path}").stdout)["warnings"]

@@ -7,21 +7,24 @@ import os
 import signal
 import socket
 import sys
+import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import yaml
 
 from lab import __main__ as command
-from lab import daemon, oci, registry, world
+from lab import daemon, mirror, oci, registry, world
 from lab.daemon import Daemon
 from lab.errors import LabError
 from lab.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]
 ENVIRONMENT = {"PATH": os.defpath}
 
@@ -122,32 +125,88 @@ def test_the_images_name_changes_with_their_source(tmp_path: Path, monkeypatch: 
 
 def test_a_world_that_is_down_says_so(tmp_path: Path) -> None:
     lab = World(tmp_path)
-    assert lab.status() == {"image": None, "registry": None, "proxy": None, "admin": None, "fault": None}
-    with pytest.raises(LabError, match="does not run: python -m lab up"):
-        lab.heal()
+    servers = ("image", "registry", "proxy", "mirror", "admin", "fault")
+    assert lab.status() == dict.fromkeys(servers)
+    for question in (lab.heal, lab.mirrors):
+        with pytest.raises(LabError, match="does not run: python -m lab up"):
+            question()
     lab.stop()
 
 
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Stand for the package repository, which is built elsewhere: the last one is today's."""
+    trees = [tmp_path / "tree-1", tmp_path / "tree-2"]
+    for tree in trees:
+        index = tree / "docker/ubuntu/dists/noble/InRelease"
+        index.parent.mkdir(parents=True)
+        index.write_text(tree.name)
+    built = trees[:1]
+    monkeypatch.setattr(mirror, "ensure", lambda _shared, *, say: built[-1])
+    return built
+
+
 @pytest.mark.processes
-def test_a_world_starts_once_serves_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_world_starts_once_serves_and_stops(
+    tmp_path: Path,
+    packages: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     published: list[str] = []
     monkeypatch.setattr(oci, "publish", lambda **wanted: published.append(wanted["registry"]))
-    lab = World(tmp_path)
+    lab = World(tmp_path / "lab", shared=tmp_path / "shared")
     lab.start(image=False)
     try:
         before = lab.status()
+        pids = server_pids(lab)
         lab.start(image=False)
-        assert lab.status() == before
+        assert (lab.status(), server_pids(lab)) == (before, pids)
         assert published == [f"{daemon.HOST}:{lab.registry_port}"]
         assert lab.access_log() == []
         lab.fault("unavailable", count=1)
+        assert not registry.answers(lab.proxy_port, ca=lab.ca)
+        assert registry.answers(lab.proxy_port, ca=lab.ca)
         assert not registry.answers(lab.proxy_port)
-        assert registry.answers(lab.proxy_port)
         assert [(entry.path, entry.status) for entry in lab.access_log()] == [("/v2/", 503), ("/v2/", 200)]
+        assert world.serves_packages(lab.mirror_port)
+        location = f"http://{world.GATEWAY}:{lab.mirror_port}/docker/ubuntu"
+        assert lab.mirrors()["docker"] == {"location": location, "key": str(tmp_path / "shared/docker.asc")}
+
+        packages.append(packages[0].with_name("tree-2"))
+        lab.start(image=False)
+        assert lab.status() == before
+        assert served(lab) == b"tree-2"
+        (now,) = set(server_pids(lab).values()) - set(pids.values())
+        assert now == server_pids(lab)["faultproxy"]
     finally:
         lab.stop()
-    assert not registry.answers(before["proxy"])
+    assert not registry.answers(before["proxy"], ca=lab.ca)
     assert not registry.answers(before["registry"])
+    assert not world.serves_packages(before["mirror"])
+
+
+def server_pids(lab: World) -> dict[str, int]:
+    return {path.stem: json.loads(path.read_text())["pid"] for path in (lab.directory / "run").glob("*.pid")}
+
+
+def served(lab: World) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    address = f"http://{daemon.HOST}:{lab.mirror_port}/docker/ubuntu/dists/noble/InRelease"
+    with opener.open(address, timeout=5) as response:
+        content: bytes = response.read()
+    return content
+
+
+def test_the_labs_configuration_is_what_its_world_offers(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = ROOT / "lab/polis.yaml"
+    told = yaml.safe_load(file.read_text())
+    monkeypatch.setattr(World, "mirror_port", world.MIRROR_PORT)
+    expected = World().mirrors()
+    for section, key in (("docker", "key"), ("registry", "ca")):
+        told["mirrors"][section][key] = os.path.normpath(file.parent / told["mirrors"][section][key])
+    assert told["mirrors"] == expected
+    assert told["registry"] == f"{world.GATEWAY}:{world.PROXY_PORT}/{world.NAMESPACE}"
+    assert (file.parent / told["image"]).resolve() == World().image_descriptor
 
 
 def test_the_command_reports_an_error_in_one_line(
@@ -161,6 +220,18 @@ def test_the_command_reports_an_error_in_one_line(
 
 
 def test_the_command_knows_every_fault() -> None:
-    for mode in ("outage", "unavailable", "throttled", "hang", "reset", "corrupt", "unauthorized", "none"):
+    modes = "outage unavailable throttled hang reset corrupt unauthorized missing foreign none"
+    for mode in modes.split():
         arguments = command.parser().parse_args(["fault", mode, "--match", "polis-gate", "--count", "2"])
         assert (arguments.mode, arguments.match, arguments.count) == (mode, "polis-gate", 2)
+
+
+def test_the_command_tells_where_the_packages_are(
+    tmp_path: Path,
+    packages: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, "DIRECTORY", tmp_path / "lab")
+    assert command.main(["packages"]) == 0
+    assert capsys.readouterr().out == f"{packages[-1]}\n"

@@ -14,9 +14,12 @@ from polis.errors import (
     ForeignInstance,
     GuestUnreachable,
     ImageRefused,
+    IntegrityError,
     NotFound,
+    PolisError,
     ProvisioningFailed,
     RegistryUnavailable,
+    SourceUnavailable,
     Unhealthy,
 )
 from polis.phase import ORDER, Phase
@@ -183,7 +186,7 @@ def test_an_engine_that_never_starts_is_an_error_with_its_words(lab: Lab, monkey
     with pytest.raises(ProvisioningFailed, match="connection refused") as caught:
         lab.up()
     assert caught.value.exit_code == 70
-    assert "--recreate" in caught.value.hint
+    assert "restart docker" in caught.value.hint
 
 
 def test_after_a_reboot_one_shot_services_have_to_run_again(lab: Lab) -> None:
@@ -389,3 +392,70 @@ def test_an_interruption_keeps_the_phase_and_says_where(lab: Lab) -> None:
     assert lab.record.phase is Phase.CONFIGURED
     assert lab.record.transition is None
     assert lab.up() is Phase.HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "code"),
+    [("integrity", IntegrityError, 77), ("unreachable", SourceUnavailable, 75), ("missing", ProvisioningFailed, 70)],
+)
+def test_a_first_boot_that_gave_up_says_why_and_what_to_type(
+    lab: Lab, kind: str, error: type[PolisError], code: int
+) -> None:
+    lab.driver.mishap = {"kind": kind, "what": "sysbox.deb", "expected": "the sha256 aaa", "actual": "bbb"}
+    for _again in range(2):
+        with pytest.raises(error) as caught:
+            lab.up()
+        assert caught.value.exit_code == code
+        assert "sysbox.deb: expected the sha256 aaa, got bbb" in caught.value.message
+        assert "the VM is up" in caught.value.remains
+        assert "polis up --recreate" in caught.value.hint
+    status = lab.open().status()
+    assert (status.phase, status.next_command) == (Phase.ABSENT, "polis up --recreate")
+    assert "sysbox.deb" in status.document["obstacle"]["reason"]
+    lab.driver.mishap = None
+    assert lab.open().up(UpOptions(recreate=True)) is Phase.HEALTHY
+    assert lab.driver.launches == 2
+
+
+def test_a_check_of_the_provisioning_that_fails_keeps_the_workspace_from_launched(lab: Lab) -> None:
+    lab.driver.failing = {"aslr": "0", "shadow": "0644 root"}
+    with pytest.raises(ProvisioningFailed) as caught:
+        lab.up()
+    assert caught.value.exit_code == 70
+    assert "aslr: expected 1, saw 0 (and 1 more)" in caught.value.message
+    assert "addresses must not be predictable; mend: polis exec sudo sysctl --system" in caught.value.cause
+    assert "shadow: expected 1, saw 0644 root" in caught.value.cause
+    assert "sysctl --system" in caught.value.hint
+    lab.driver.failing = {}
+    assert lab.up() is Phase.HEALTHY
+    assert lab.driver.launches == 1
+
+
+def test_a_check_of_the_guest_that_fails_later_is_drift_and_keeps_it_from_healthy(lab: Lab) -> None:
+    lab.up()
+    lab.driver.failing = {"clock": "+7200 s"}
+    status = lab.open().status()
+    assert status.phase is Phase.RUNNING
+    assert "clock: expected 1, saw +7200 s" in status.document["drift"][0]["reason"]
+    assert status.next_command == "polis stop, then polis up"
+    (failed,) = [check for check in status.document["checks"] if not check["ok"]]
+    assert failed["name"] == "clock"
+    with pytest.raises(ProvisioningFailed, match="clock"):
+        lab.up()
+    lab.driver.failing = {}
+    assert lab.up() is Phase.HEALTHY
+
+
+def test_warnings_about_a_document_are_told_when_a_vm_is_made_from_it_and_not_again(lab: Lab, tmp_path: Path) -> None:
+    document = tmp_path / "mine.yaml"
+    document.write_text(
+        "#cloud-config\nusers: [default]\nhostname: x\nruncmd: [touch /var/lib/polis/provisioned.json]\n"
+    )
+
+    def warnings() -> list[str]:
+        return [event.message for event in lab.recorder.taken if isinstance(event, events.Warned)]
+
+    lab.up(cloud_init=document)
+    assert [text for text in warnings() if "Hyper-V" in text and f"{document}:3:1" in text]
+    lab.up(cloud_init=document)
+    assert warnings() == []

@@ -45,7 +45,7 @@ class QemuDriver:
     """
 
     name = "qemu"
-    capabilities = Capabilities(resize=True, forward_ports=True)
+    capabilities = Capabilities(resize=True, forward_ports=True, architecture=host.architecture())
 
     def __init__(
         self,

@@ -64,6 +64,12 @@ def acceleration(wanted: str = "auto", *, host: Host | None = None) -> Accelerat
     )
 
 
+def architecture(*, host: Host | None = None) -> str:
+    """Return the architecture of the machines that are made here, in Debian's word."""
+    machine = (host or Host()).machine.lower()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
 def system_binary(*, host: Host | None = None) -> str:
     """Return the path of the emulator for this machine's architecture; DriverMissing if there is none."""
     machine = (host or Host()).machine.lower()

@@ -20,6 +20,9 @@ MARKER = STATE / "workspace.json"
 SENTINEL = STATE / "provisioned.json"
 """Written by the cloud-init document as its last act: what it installed."""
 
+MISHAP = STATE / "failure.json"
+"""Written by the document instead, where it knows why it could not go on."""
+
 INCOMING = STATE / "incoming"
 """Where the default user may push files."""
 

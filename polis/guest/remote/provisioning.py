@@ -7,7 +7,7 @@ import pwd
 import time
 from typing import TYPE_CHECKING, Any
 
-from polis.guest.remote import places, probe
+from polis.guest.remote import firstboot, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ def wait(arguments: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> di
     until = time.monotonic() + float(arguments["seconds"])
     told: dict[str, Any] = {}
     while True:
-        status = probe.cloud_init()
+        status = firstboot.cloud_init()
         if status["finished"] or time.monotonic() >= until:
             return {"cloud_init": status}
         news = {"stage": status["stage"], "line": status["log"][-1] if status["log"] else ""}

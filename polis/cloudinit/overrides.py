@@ -1,0 +1,174 @@
+"""What differs from site to site, as structural edits of the parsed document (DESIGN section 9).
+
+Nothing is filled into text: an edit finds its place in the document, or the document is refused for not having it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from polis.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SOURCE = "/etc/apt/sources.list.d/docker.list"
+KEY = "/etc/apt/keyrings/docker.asc"
+DAEMON = "/etc/docker/daemon.json"
+PLACES = "/etc/polis/sysbox.places"
+SHA256 = "/etc/polis/sysbox.sha256"
+PROXY = "/etc/polis/proxy.sh"
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """The edits, with the contents of the files that they came from. Empty values change nothing.
+
+    `docker_key`, `registry_ca` and `ca_certs` are PEM or armoured text; addresses are URLs; `registry` is the
+    `host[:port]` that the workspace's images come from.
+    """
+
+    archive: str = ""
+    docker_archive: str = ""
+    docker_key: str = ""
+    sysbox_places: tuple[str, ...] = ()
+    sysbox_sha256: str = ""
+    registry_mirror: str = ""
+    registry_ca: str = ""
+    registry: str = ""
+    proxy: str = ""
+    no_proxy: str = ""
+    ca_certs: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of all edits, empty if there are none; reading it does not parse the document."""
+        values = {name: value for name, value in asdict(self).items() if value and name != "registry"}
+        if self.registry_ca:
+            values["registry"] = self.registry
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest() if values else ""
+
+    def apply(self, document: dict[str, Any]) -> None:
+        """Edit the parsed document in place.
+
+        Raises ConfigurationError if it has no place for an edit: a document of the user's own may be that different.
+        """
+        for key, edit in EDITS.items():
+            if getattr(self, key):
+                edit(document, self)
+
+
+def _edit_archive(document: dict[str, Any], wanted: Overrides) -> None:
+    for key in ("primary", "security"):
+        _mapping(document, "apt")[key] = [{"arches": ["default"], "uri": wanted.archive}]
+
+
+def _edit_docker_archive(document: dict[str, Any], wanted: Overrides) -> None:
+    words = str(_file(document, SOURCE, "mirrors.docker").get("content")).split(" ")
+    places = [index for index, word in enumerate(words) if "://" in word]
+    if not places:
+        raise _no_place("mirrors.docker", f"address in {SOURCE}")
+    words[places[0]] = wanted.docker_archive
+    _set_file(document, SOURCE, " ".join(words), "mirrors.docker")
+
+
+def _edit_docker_key(document: dict[str, Any], wanted: Overrides) -> None:
+    _set_file(document, KEY, wanted.docker_key, "mirrors.docker.key")
+
+
+def _edit_sysbox_places(document: dict[str, Any], wanted: Overrides) -> None:
+    _set_file(document, PLACES, "".join(f"{place}\n" for place in wanted.sysbox_places), "mirrors.sysbox.places")
+
+
+def _edit_sysbox_sha256(document: dict[str, Any], wanted: Overrides) -> None:
+    _set_file(document, SHA256, f"{wanted.sysbox_sha256}\n", "mirrors.sysbox.sha256")
+
+
+def _edit_registry_mirror(document: dict[str, Any], wanted: Overrides) -> None:
+    _edit_daemon(document, "mirrors.registry", {"registry-mirrors": [wanted.registry_mirror]})
+
+
+def _edit_registry_ca(document: dict[str, Any], wanted: Overrides) -> None:
+    hosts = {wanted.registry, wanted.registry_mirror.partition("://")[2].partition("/")[0]} - {""}
+    for host in sorted(hosts):
+        _add_file(document, f"/etc/docker/certs.d/{host}/ca.crt", wanted.registry_ca)
+
+
+def _edit_proxy(document: dict[str, Any], wanted: Overrides) -> None:
+    apt = _mapping(document, "apt")
+    apt["http_proxy"] = apt["https_proxy"] = wanted.proxy
+    proxies = {"http-proxy": wanted.proxy, "https-proxy": wanted.proxy}
+    if wanted.no_proxy:
+        proxies["no-proxy"] = wanted.no_proxy
+    _edit_daemon(document, "proxy", {"proxies": proxies})
+    variables = {"http_proxy": wanted.proxy, "https_proxy": wanted.proxy, "no_proxy": wanted.no_proxy}
+    _add_file(document, PROXY, "".join(f"export {name}='{value}'\n" for name, value in variables.items() if value))
+
+
+def _edit_ca_certs(document: dict[str, Any], wanted: Overrides) -> None:
+    _mapping(document, "ca_certs")["trusted"] = [_literal(text) for text in wanted.ca_certs]
+
+
+EDITS: dict[str, Callable[[dict[str, Any], Overrides], None]] = {
+    "archive": _edit_archive,
+    "docker_archive": _edit_docker_archive,
+    "docker_key": _edit_docker_key,
+    "sysbox_places": _edit_sysbox_places,
+    "sysbox_sha256": _edit_sysbox_sha256,
+    "registry_mirror": _edit_registry_mirror,
+    "registry_ca": _edit_registry_ca,
+    "proxy": _edit_proxy,
+    "ca_certs": _edit_ca_certs,
+}
+"""One edit for each field that changes the document when it is not empty."""
+
+
+def _mapping(document: dict[str, Any], key: str) -> dict[str, Any]:
+    if not isinstance(document.get(key), dict):
+        document[key] = {}
+    value: dict[str, Any] = document[key]
+    return value
+
+
+def _file(document: dict[str, Any], path: str, key: str) -> dict[str, Any]:
+    for entry in document.get("write_files") or []:
+        if isinstance(entry, dict) and entry.get("path") == path:
+            return entry
+    raise _no_place(key, f"file {path} in write_files")
+
+
+def _set_file(document: dict[str, Any], path: str, text: str, key: str) -> None:
+    _file(document, path, key)["content"] = _literal(text)
+
+
+def _add_file(document: dict[str, Any], path: str, text: str) -> None:
+    entries = document.setdefault("write_files", [])
+    # Before the last one: the comment that introduces what follows in the document belongs to that.
+    entries.insert(max(0, len(entries) - 1), {"path": path, "content": _literal(text)})
+
+
+def _edit_daemon(document: dict[str, Any], key: str, values: dict[str, Any]) -> None:
+    entry = _file(document, DAEMON, key)
+    try:
+        settings = json.loads(entry["content"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _no_place(key, f"JSON in {DAEMON}") from error
+    entry["content"] = _literal(json.dumps({**settings, **values}, indent=2) + "\n")
+
+
+def _literal(text: str) -> str:
+    from ruamel.yaml.scalarstring import LiteralScalarString
+
+    literal: str = LiteralScalarString(text)
+    return literal
+
+
+def _no_place(key: str, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"`{key}` cannot be applied: the cloud-init document has no {what}",
+        remains="nothing was changed",
+        hint="`polis cloud-init show` prints the shipped document to begin from",
+    )

@@ -1,0 +1,88 @@
+"""The part of the configuration that says how this site reaches the world: mirrors, a proxy, certificates."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 -- pydantic reads annotations when it runs
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+def _address(text: str) -> str:
+    """Return an address that can stand in an apt source and in a shell script as it is."""
+    if any(character.isspace() or character in "'\"\\\\$`<>" for character in text):
+        raise ValueError("must be an address without blanks and quotes")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http:// or https:// address")
+    if parts.username is not None:
+        raise ValueError("must not hold a user name or password: every process in the VM could read it")
+    return text
+
+
+def _encrypted(text: str) -> str:
+    if urlsplit(text).scheme != "https":
+        raise ValueError("must be an https:// address, for nothing else tells who answers")
+    return text
+
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Address = Annotated[str, AfterValidator(_address)]
+HttpsAddress = Annotated[str, AfterValidator(_address), AfterValidator(_encrypted)]
+
+
+class DockerMirrorSpec(Section):
+    """A copy of Docker's apt repository, and the public key (a file) if it is signed by another than Docker's."""
+
+    location: Address
+    key: Path | None = None
+
+
+class SysboxMirrorSpec(Section):
+    """Where the Sysbox package is fetched from, in this order, and its hash if it is another package."""
+
+    places: Annotated[tuple[Address, ...], Field(min_length=1)]
+    sha256: Sha256 | None = None
+
+
+class RegistryMirrorSpec(Section):
+    """A pull-through mirror of Docker Hub, and the CA (a PEM file) of it and of `registry`."""
+
+    location: HttpsAddress | None = None
+    ca: Path | None = None
+
+
+class MirrorsSpec(Section):
+    """Places to use instead of the public ones. What is fetched is verified as before."""
+
+    archive: Address | None = None
+    docker: DockerMirrorSpec | None = None
+    sysbox: SysboxMirrorSpec | None = None
+    registry: RegistryMirrorSpec | None = None
+
+
+class ProxySpec(Section):
+    """An HTTP proxy for what the VM fetches: an address, or an address and the names that need none."""
+
+    url: Address
+    no_proxy: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:*/_-]+$")], ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        return {"url": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_reachable(self) -> ProxySpec:
+        if urlsplit(self.url).hostname in LOOPBACK:
+            raise ValueError("is this machine's loopback address, which the VM cannot reach; name one that it can")
+        return self

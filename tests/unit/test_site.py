@@ -1,0 +1,143 @@
+"""Mirrors, proxy and certificates in the configuration: what is accepted, and what ends up in the document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polis import assembly, config, site
+from polis.errors import ConfigurationError, HostUnsuitable
+from tests.simulation import SimulatedDriver
+
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n"
+CA = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
+
+FILE = """\
+registry: registry.example:5000/team
+mirrors:
+  archive: http://mirror.example/ubuntu
+  docker: {location: http://mirror.example/docker, key: keys/docker.asc}
+  sysbox: {places: [http://mirror.example/sysbox.deb], sha256: SHA}
+  registry: {location: https://hub.example, ca: ca.pem}
+proxy: {url: http://proxy.example:3128, no_proxy: [.example, 10.0.0.0/8]}
+ca_certs: [ca.pem]
+""".replace("SHA", "5a" * 32)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "docker.asc").write_text(KEY)
+    (tmp_path / "ca.pem").write_text(CA)
+    return tmp_path
+
+
+def load(directory: Path, text: str, **environ: str) -> config.Spec:
+    file = directory / "polis.yaml"
+    file.write_text(text)
+    return config.load({}, file=file, user_directory=directory, environ=environ)
+
+
+def test_paths_start_at_the_file_that_names_them(directory: Path) -> None:
+    found = site.overrides(load(directory, FILE))
+    assert found.docker_key == KEY
+    assert found.registry_ca == CA
+    assert found.ca_certs == (CA,)
+    assert found.docker_archive == "http://mirror.example/docker"
+    assert found.sysbox_places == ("http://mirror.example/sysbox.deb",)
+    assert found.registry == "registry.example:5000"
+    assert found.no_proxy == ".example,10.0.0.0/8"
+
+
+def test_without_any_there_is_nothing_to_edit(directory: Path) -> None:
+    assert site.overrides(load(directory, "cpus: 2\n")).digest == ""
+
+
+def test_the_environment_replaces_a_whole_key(directory: Path) -> None:
+    spec = load(directory, FILE, POLIS_MIRRORS="{archive: 'http://other.example'}", POLIS_PROXY="http://p.example:1")
+    found = site.overrides(spec)
+    assert (found.archive, found.docker_archive, found.proxy) == ("http://other.example", "", "http://p.example:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason"),
+    [
+        ("mirrors: {archive: ftp://x}", ":1:11", "http:// or https://"),
+        ("mirrors: {archive: 'http://x y'}", ":1:11", "blanks"),
+        ("mirrors: {archive: \"http://x/'; reboot '\"}", ":1:11", "blanks"),
+        ("mirrors: {archive: 'http://x/$(id)'}", ":1:11", "quotes"),
+        ("mirrors: {docker: {key: x}}", ":1:11", "mirrors.docker.location"),
+        ("mirrors: {sysbox: {places: []}}", ":1:20", "at least 1"),
+        ("mirrors: {sysbox: {places: [http://x], sha256: abc}}", ":1:40", "sha256"),
+        ("mirrors: {registry: {location: http://x}}", ":1:22", "must be an https://"),
+        ("mirrors: {dokcer: {}}", ":1:11", "unknown key"),
+        ("proxy: http://me:secret@proxy:3128", ":1:1", "user name or password"),
+        ("proxy: http://localhost:3128", ":1:1", "loopback"),
+        ('proxy: {url: http://p, no_proxy: ["a\'b"]}', ":1:35", "no_proxy"),
+    ],
+)
+def test_what_is_refused_before_anything_is_touched(directory: Path, text: str, place: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(directory, text)
+    assert f"polis.yaml{place}" in caught.value.message
+    assert reason in caught.value.message
+
+
+def test_a_password_in_a_proxy_s_address_is_not_repeated(directory: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(directory, "proxy: http://me:secret@proxy:3128\n")
+    assert "secret" not in f"{caught.value.message}{caught.value.cause}"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        ("", "has no"),
+        (KEY, "has no"),
+        (f"{CA}-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n", "private key"),
+        (CA * 10_000, "has no"),
+    ],
+)
+def test_a_certificate_that_is_none(directory: Path, content: str | None, reason: str) -> None:
+    path = directory / "ca.pem"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        site.overrides(load(directory, FILE))
+    assert reason in caught.value.cause
+    assert "abc" not in str(caught.value)
+
+
+def test_an_edited_document_is_another_birth(directory: Path) -> None:
+    def fingerprint(text: str) -> str:
+        return assembly.SpecifiedBirth(load(directory, text), "qemu", "id").fingerprint
+
+    assert fingerprint(FILE) != fingerprint("cpus: 2\n")
+    assert fingerprint("registry: elsewhere.example\n") == fingerprint("cpus: 2\n")
+    before = fingerprint(FILE)
+    (directory / "ca.pem").write_text(CA.replace("abc", "def"))
+    assert fingerprint(FILE) != before
+
+
+@pytest.mark.parametrize(("architecture", "refused"), [("amd64", False), (None, False), ("arm64", True)])
+def test_only_amd64_machines_are_made(tmp_path: Path, architecture: str | None, refused: bool) -> None:
+    from polis.drivers.base import Capabilities
+
+    driver: Any = SimulatedDriver(tmp_path / "world.json", capabilities=Capabilities(architecture=architecture))
+    if not refused:
+        assert assembly.check(config.Spec(), driver) == []
+        return
+    with pytest.raises(HostUnsuitable, match="arm64") as caught:
+        assembly.check(config.Spec(), driver)
+    assert caught.value.exit_code == 69
+
+
+@pytest.mark.parametrize(("machine", "word"), [("x86_64", "amd64"), ("AMD64", "amd64"), ("aarch64", "arm64")])
+def test_the_embedded_driver_makes_machines_of_the_hosts_architecture(machine: str, word: str) -> None:
+    from polis.drivers.qemu import host
+
+    assert host.architecture(host=host.Host(machine=machine)) == word
