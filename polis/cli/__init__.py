@@ -23,6 +23,7 @@ COMMANDS = {
     "exec": "guest:exec_",
     "shell": "guest:shell",
     "list": "listing:list_",
+    "doctor": "doctor:doctor",
     "version": "version:version",
     "cloud-init": "cloud_init:app",
 }

@@ -39,7 +39,8 @@ BELOW: dict[str, set[str]] = {
     "site": {"cloudinit"},
     "assembly": {"site", "states", "guest", "bundle", "cloudinit", "drivers"},
     "workspace": {"assembly", "machine", "status", "ownership", "states", "guest", "drivers"},
-    "cli": {"workspace", "assembly", "status"},
+    "doctor": {"assembly", "drivers", "status", "workspace"},
+    "cli": {"workspace", "assembly", "doctor", "status"},
     "__main__": {"cli"},
 }
 """For each part, the other parts that it may import besides the leaves."""

@@ -1,0 +1,54 @@
+"""Which areas are looked at for a workspace, and mending what can be mended safely."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+from polis import assembly
+from polis.doctor import embedded, health, machine, multipass, network
+from polis.doctor.findings import Finding, Level
+from polis.errors import PolisError
+
+if TYPE_CHECKING:
+    from polis.config import Spec
+    from polis.paths import Paths
+    from polis.workspace import Workspace
+
+
+def examine(spec: Spec, paths: Paths, workspace: Workspace) -> list[Finding]:
+    """Return all findings, the machine's first and the workspace's last."""
+    found = list(machine.examine(spec, paths, machine.Facts()))
+    found += _drivers(spec, workspace.driver_name)
+    addresses = assembly.user_data(spec).addresses()
+    found += network.examine(
+        network.places(spec, addresses), proxy=spec.proxy.url if spec.proxy else None, environ=os.environ
+    )
+    found += health.examine(workspace.exists, workspace.status)
+    return found
+
+
+def _drivers(spec: Spec, chosen: str) -> list[Finding]:
+    """Return what the chosen driver needs, and of the other only what works."""
+    found = []
+    for name, findings in (("multipass", multipass.examine(spec.name)), ("qemu", embedded.examine(spec.accel))):
+        if name == chosen:
+            found += list(findings)
+    return found
+
+
+def mend(findings: list[Finding]) -> list[Finding]:
+    """Apply every fix that there is; return the findings that remain, and what was done as findings that are well."""
+    after = []
+    for finding in findings:
+        if finding.level is Level.OK or finding.fix is None:
+            after.append(finding)
+            continue
+        try:
+            done = finding.fix()
+        except PolisError as error:
+            after.append(dataclasses.replace(finding, what=f"{finding.what}; mending failed: {error}"))
+        else:
+            after.append(dataclasses.replace(finding, level=Level.OK, what=f"{finding.what}; mended: {done}", fix=None))
+    return after
