@@ -179,8 +179,11 @@ class Client:
 
 def _home() -> Path | None:
     """Return the user's home, or None where there is none: a missing directory would look like a missing tool."""
-    home = Path("~").expanduser()
-    return home if home.is_absolute() and home.is_dir() else None
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    return home if home.is_dir() else None
 
 
 def _windows(path: Path) -> str:

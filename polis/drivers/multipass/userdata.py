@@ -20,6 +20,9 @@ STAMP = "/etc/polis-owner"
 
 _HEADER = "#cloud-config\n"
 
+# ruamel.yaml leaves the tag of a text away where it is quoted, but keeps one that it does not know.
+_TAG = "!polis-text"
+
 # What YAML 1.1, which cloud-init reads, takes for a boolean, null, a number (octal, binary, sexagesimal too), a date.
 _RETYPED = re.compile(
     r"(?ix) yes|no|on|off|true|false|y|n|null|~|"
@@ -52,7 +55,8 @@ def prepared(text: str, owner: str, *, system: str) -> str:
     _each_text(document, _tagged)
     target = io.StringIO()
     yaml.dump(document, target)
-    return _HEADER + re.sub(r"\A(#cloud-config[^\n]*\n)?", "", target.getvalue())
+    text = target.getvalue().replace(f'{_TAG} "', '!!str "')
+    return _HEADER + re.sub(r"\A(#cloud-config[^\n]*\n)?", "", text)
 
 
 def owner(text: str) -> str:
@@ -104,4 +108,4 @@ def _tagged(value: str) -> Any:
 
     if not value or not _RETYPED.fullmatch(value):
         return value
-    return TaggedScalar(value, style='"', tag="!!str")
+    return TaggedScalar(value, style='"', tag=_TAG)
