@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static gpg gpg-agent zstd shellcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deps lab up down test test-unit test-e2e crash lint types schema lock bench ci clean
+.PHONY: help setup deps lab up down test test-unit test-e2e test-multipass crash lint types schema lock bench ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ test-e2e: setup ## Tests on real VMs (a quarter of an hour)
 	$(PYTHON) -m lab image
 	$(PYTHON) -m lab packages
 	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --verbose tests/contract tests/e2e
+
+test-multipass: setup ## The drivers' contract on this machine's own Multipass
+	@command -v multipass >/dev/null || { echo "not tested: multipass is not installed here"; exit 0; }; \
+	  POLIS_TEST_MULTIPASS=real $(PYTHON) -m pytest tests/contract -k multipass-real
 
 lint: setup ## Style
 	.venv/bin/ruff check .

@@ -5,6 +5,7 @@ The suite boots real machines, as few as it can: one for the whole session, a se
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import tempfile
@@ -14,19 +15,33 @@ from pathlib import Path
 import pytest
 
 from polis.drivers.base import Driver, LaunchRequest
-from tests.contract.subjects import QemuSubject, Subject, lab_image
+from tests.contract.subjects import MultipassSubject, QemuSubject, RealMultipassSubject, Subject, lab_image
+from tests.fakes.multipass.install import installed
+
+KINDS = ["qemu", "multipass", *(["multipass-real"] if os.environ.get("POLIS_TEST_MULTIPASS") == "real" else [])]
 
 
-@pytest.fixture(scope="session", params=["qemu"])
+@pytest.fixture(scope="session", params=KINDS)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
-    assert request.param == "qemu"
-    with tempfile.TemporaryDirectory(prefix="polis-") as runtime:
-        chosen = QemuSubject(tmp_path_factory.mktemp("qemu"), Path(runtime), lab_image())
+    with contextlib.ExitStack() as stack:
+        chosen = _subject(request.param, tmp_path_factory, stack)
         try:
             yield chosen
         finally:
             for name in ("contract", "beside"):
                 chosen.driver.delete(name=name)
+
+
+def _subject(kind: str, directories: pytest.TempPathFactory, stack: contextlib.ExitStack) -> Subject:
+    if kind == "qemu":
+        runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="polis-"))
+        return QemuSubject(directories.mktemp("qemu"), Path(runtime), lab_image())
+    if kind == "multipass-real":
+        return RealMultipassSubject()
+    fake = stack.enter_context(installed(directories.mktemp("multipass")))
+    fake.takes("contract", prepare=0.1, boot=0.4)
+    fake.takes("beside", prepare=0.5, boot=5.0)  # longer than all the launches that are killed
+    return MultipassSubject(fake)
 
 
 @pytest.fixture(scope="session")

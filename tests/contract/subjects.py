@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +13,10 @@ import psutil
 import pytest
 
 from polis.drivers.base import Artifact, Driver, Image, LaunchRequest
+from polis.drivers.multipass.driver import MultipassDriver
+from polis.drivers.multipass.patience import Patience
 from polis.drivers.qemu.driver import QemuDriver
+from tests.fakes.multipass.install import Fake
 
 ROOT = Path(__file__).parents[2]
 GIBIBYTE = 1024**3
@@ -40,6 +44,16 @@ class Subject(Protocol):
 
     def leftovers(self, name: str) -> list[str]:
         """Return what is still there of a machine: processes, files, sockets."""
+        ...
+
+    @property
+    def moments(self) -> tuple[float, ...]:
+        """Return seconds after which launches are killed one after the other, together less than one launch takes."""
+        ...
+
+    @property
+    def booting(self) -> float:
+        """Return seconds into a launch at which the machine boots."""
         ...
 
 
@@ -85,6 +99,15 @@ class QemuSubject:
         sockets = [str(path) for path in self.runtime.iterdir()]
         return found + (sockets if len(sockets) > 2 * len(others) else [])
 
+    @property
+    def moments(self) -> tuple[float, ...]:
+        # The hashing of the image, the making of the instance, QEMU's start, and the boot.
+        return (0.2, 0.8, 1.6, 2.2, 2.6, 3.0, 3.4, 4.0, 6.0)
+
+    @property
+    def booting(self) -> float:
+        return 5.0
+
     def _processes(self, name: str) -> list[psutil.Process]:
         marks = (f"{self.data}/qemu/{name}/", f"{self.data}/qemu/{name}/".replace(",", ",,"))
         found = []
@@ -95,6 +118,80 @@ class QemuSubject:
             except psutil.Error:
                 continue
         return found
+
+
+class MultipassRequests:
+    """What the two Multipass subjects have in common."""
+
+    def request(self, name: str, owner: str) -> LaunchRequest:
+        return LaunchRequest(
+            name=name,
+            owner=owner,
+            image=Image(disk=Artifact("", ""), alias="24.04"),
+            cpus=2,
+            memory=GIBIBYTE,
+            disk=6 * GIBIBYTE,
+            user_data=USER_DATA,
+            timeout=600.0,
+        )
+
+
+@dataclass(frozen=True)
+class MultipassSubject(MultipassRequests):
+    """The user's Multipass, by a fake program on PATH whose guests are simulated (tests/fakes/multipass)."""
+
+    fake: Fake
+
+    @property
+    def driver(self) -> Driver:
+        return MultipassDriver(patience=Patience(look=0.05, grace=1.0))
+
+    def crash(self, name: str) -> None:
+        self.fake.guest(name).kill()
+
+    def machines(self, name: str) -> int:
+        return len([each for each in self.fake.states() if each == name])
+
+    def leftovers(self, name: str) -> list[str]:
+        return [str(path) for path in self.fake.directory.rglob(f"*{name}*")]
+
+    @property
+    def moments(self) -> tuple[float, ...]:
+        return (0.1, 0.3, 0.5, 0.7)
+
+    @property
+    def booting(self) -> float:
+        return 0.8
+
+
+@dataclass(frozen=True)
+class RealMultipassSubject(MultipassRequests):
+    """The Multipass of this machine; its instances are named `contract` and `beside`."""
+
+    @property
+    def driver(self) -> Driver:
+        return MultipassDriver()
+
+    def crash(self, name: str) -> None:
+        self._multipass("stop", "--force", name)
+
+    def machines(self, name: str) -> int:
+        return len(self.leftovers(name))
+
+    def leftovers(self, name: str) -> list[str]:
+        rows: list[dict[str, Any]] = json.loads(self._multipass("list", "--format", "json"))["list"]
+        return [str(row) for row in rows if row["name"] == name]
+
+    @property
+    def moments(self) -> tuple[float, ...]:
+        return (0.5, 2.0, 4.0, 6.0, 8.0)
+
+    @property
+    def booting(self) -> float:
+        return 12.0
+
+    def _multipass(self, *argv: str) -> str:
+        return subprocess.run(["multipass", *argv], check=True, capture_output=True, text=True, timeout=400).stdout
 
 
 def lab_image() -> Image:
