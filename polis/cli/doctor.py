@@ -34,7 +34,7 @@ def doctor(
             payloads = [finding.payload() for finding in found]
             output.document({"schema": 1, "ok": code == 0, "exit_code": int(code), "findings": payloads})
         else:
-            output.result("\n".join(line for finding in found for line in _lines(finding)))
+            output.result("\n".join([*(line for finding in found for line in _lines(finding)), _summary(found)]))
     if code:
         raise typer.Exit(int(code))
 
@@ -46,3 +46,10 @@ def _lines(finding: Finding) -> list[str]:
     if finding.mend:
         lines.append(f"{'':<9}do:  {finding.mend}")
     return lines
+
+
+def _summary(found: list[Finding]) -> str:
+    counts = {sign: sum(finding.level.value == level for finding in found) for level, sign in SIGNS.items()}
+    if not counts["PROBLEM"]:
+        return f"nothing here keeps `polis up` from working ({counts['warning']} warnings)"
+    return f"{counts['PROBLEM']} problems keep `polis up` from working ({counts['warning']} warnings)"

@@ -277,6 +277,7 @@ def test_it_ends_with_0_where_up_would_work(doctor: Callable[..., Any]) -> None:
     result = doctor("doctor")
     assert result.exit_code == 0, result.stdout
     assert "PROBLEM" not in result.stdout
+    assert result.stdout.splitlines()[-1] == "nothing here keeps `polis up` from working (0 warnings)"
     document = json.loads(doctor("doctor --json").stdout)
     assert document["ok"] is True
     assert {finding["level"] for finding in document["findings"]} == {"ok"}
@@ -290,6 +291,7 @@ def test_it_ends_with_69_where_the_machine_is_the_trouble(
     assert result.exit_code == 69
     problem = [line for line in result.stdout.splitlines() if line.startswith("PROBLEM")]
     assert problem == [f"PROBLEM  disk: 1.0 GiB are free at {paths.find().data.parent.parent}"]
+    assert result.stdout.splitlines()[-1].startswith("1 problems keep")
     assert json.loads(doctor("doctor --json").stdout)["exit_code"] == 69
 
 
