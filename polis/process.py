@@ -6,6 +6,7 @@ polis alone, which then decides), `LANG=C.UTF-8`, stdout and stderr apart. A mis
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import signal
@@ -231,9 +232,13 @@ class _Drain:
     def _read(self, stream: IO[bytes] | None) -> None:
         if stream is None:
             return
+        # One decoder for the whole stream: a character may lie across the place where a long line is cut.
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         with stream:
             while raw := stream.readline(LINE_LIMIT):
-                self._take(raw.decode("utf-8", "replace"))
+                self._take(decoder.decode(raw))
+        if rest := decoder.decode(b"", final=True):
+            self._take(rest)
 
     def _take(self, line: str) -> None:
         if self._kept < OUTPUT_LIMIT:

@@ -155,6 +155,15 @@ def test_an_earlier_launch_may_prepare_for_long_without_costing_attempts() -> No
     assert len(field.deeds) > 100
 
 
+@pytest.mark.parametrize("state", ["Stopped", "Unknown"])
+def test_an_instance_that_turned_up_behind_our_back_is_neither_started_nor_switched_off(state: str) -> None:
+    field = Field(lambda now: None if now < 5 else state)
+    field.launching = lambda: (_ for _ in ()).throw(failure("already-exists"))
+    with pytest.raises(LaunchFailed, match="did not come up"):
+        field.arrive(3600, launch=True)
+    assert {deed for deed, _ in field.deeds} == {"launch 1"}
+
+
 def test_a_daemon_that_is_away_is_borne_for_its_time_only() -> None:
     field = Field(lambda _: None)
 

@@ -95,3 +95,9 @@ def test_a_background_child_that_keeps_the_pipe_open_does_not_hang_us(monkeypatc
     done = python(code)
     assert done.stdout == "done\n"
     psutil.Process(int(done.stderr)).kill()
+
+
+def test_a_character_across_the_cut_of_a_long_line_survives() -> None:
+    script = f"import sys; sys.stdout.buffer.write(b'x' * {process.LINE_LIMIT - 1} + 'é'.encode() + b'\\n\\xc3')"
+    done = process.run([sys.executable, "-c", script], timeout=30)
+    assert done.stdout == "x" * (process.LINE_LIMIT - 1) + "é\n\N{REPLACEMENT CHARACTER}"

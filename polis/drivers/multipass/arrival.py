@@ -189,6 +189,9 @@ class Arrival:
     def _switch_on(self, seen: Instance) -> None:
         if self._errand is not None or self.clock() < self._not_before:
             return
+        if self.surprised:
+            self._say("waiting: it may be somebody else's, so it is not switched on")
+            return
         if self._starts >= STARTS:
             raise LaunchFailed(
                 f"{self.name} went off while it was coming up",
@@ -209,7 +212,7 @@ class Arrival:
         if now - self._limbo_since <= self.patience.lost:
             self._say("waiting for the guest to answer")
             return
-        if self._starts >= STARTS:
+        if self.surprised or self._starts >= STARTS:
             return
         self._say(f"Multipass has lost sight of it (state {seen.state}); switching it off and on")
         self._limbo_since = None
