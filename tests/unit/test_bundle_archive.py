@@ -386,7 +386,7 @@ def naive_extract(bundle: Bundle, root: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs links")
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(entries=st.lists(items, max_size=8))
 def test_an_accepted_bundle_never_leaves_its_directory(
     tmp_path_factory: pytest.TempPathFactory, entries: list[Item]
@@ -432,7 +432,7 @@ def test_the_same_content_gives_the_same_bytes(
     assert len(results) == 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_damage_is_refused_or_harmless_but_never_a_crash(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
