@@ -48,7 +48,7 @@ test-unit: setup ## Fast tests: no VM
 crash: setup ## SIGKILL at every point of every command, on a simulated guest
 	$(PYTHON) -m pytest tests/crash -s
 
-test-e2e: setup ## Tests on real VMs (a quarter of an hour)
+test-e2e: setup ## Tests on real VMs (half an hour)
 	$(PYTHON) -m lab image
 	$(PYTHON) -m lab packages
 	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --verbose tests/contract tests/e2e
