@@ -162,7 +162,7 @@ def _checks(seen: Observation, assessment: Assessment) -> list[dict[str, Any]]:
 
 
 def _check(name: str, failure: Failure | None, actual: str) -> dict[str, Any]:
-    return {"name": name, "ok": failure is None, "detail": failure.advice if failure is not None else actual}
+    return {"name": name, "ok": failure is None, "detail": failure.detail if failure is not None else actual}
 
 
 def _next(phase: Phase, target: Phase, assessment: Assessment, foreign: str) -> str:

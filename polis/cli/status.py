@@ -13,6 +13,9 @@ from polis.errors import ExitCode
 if TYPE_CHECKING:
     from polis.status import Status
 
+SHOWN = 3
+"""Failed checks that are told to people."""
+
 
 def status(
     context: typer.Context,
@@ -43,7 +46,7 @@ def render(found: Status) -> str:
         *_obstacle(document),
         *_transition(document["transition"]),
         *_last_error(document["last_error"]),
-        *[("failing", f"{entry['name']}: {entry['detail']}") for entry in document["checks"] if not entry["ok"]],
+        *_failing(document["checks"]),
         *[("service", _service(entry)) for entry in document["services"]],
         *([("next", found.next_command)] if found.next_command else []),
     ]
@@ -90,6 +93,15 @@ def _last_error(error: dict[str, Any] | None) -> list[tuple[str, str]]:
     attempts = f", {error['attempts']} attempts" if error["attempts"] > 1 else ""
     rows = [("last error", f"{error['phase']}: {error['message']} ({error['at']}{attempts})")]
     return [*rows, ("hint", error["hint"])] if error["hint"] else rows
+
+
+def _failing(checks: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return the first checks that failed: after a first boot that broke off, nearly all of them do."""
+    failed = [entry for entry in checks if not entry["ok"]]
+    rows = [("failing", f"{entry['name']}: {entry['detail']}") for entry in failed[:SHOWN]]
+    if len(failed) > SHOWN:
+        rows.append(("", f"and {len(failed) - SHOWN} more checks (`polis status --json` has them all)"))
+    return rows
 
 
 def _service(entry: dict[str, Any]) -> str:

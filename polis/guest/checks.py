@@ -41,7 +41,12 @@ class Failure:
     @property
     def advice(self) -> str:
         """Return all that there is to say about it: what was expected and seen, why it matters, what mends it."""
-        return f"{self} ({self.check.reason}; mend: {self.check.mend})"
+        return f"{self.check.name}: {self.detail}"
+
+    @property
+    def detail(self) -> str:
+        """Return the same without the name."""
+        return f"expected {self.expected}, saw {self.actual} ({self.check.reason}; mend: {self.check.mend})"
 
 
 @functools.cache

@@ -294,6 +294,8 @@ def test_a_hardening_that_was_undone_is_told_with_the_command_that_mends_it(user
         assert f"launched: {check}: expected" in shown
         command = shown.splitlines()[-1].split(maxsplit=1)[1]
         user.succeed(*command.removeprefix("polis ").split())
+    result = user.succeed("up", "--json")
+    assert result.phases("phase.started") == []
     assert user.type("status", "--check").code == 0
 
 

@@ -219,3 +219,15 @@ def test_cloud_init_check_tells_warnings(terminal: Terminal, tmp_path: Path) -> 
     assert result.stdout.startswith("warning: ")
     assert result.stdout.endswith("can be used\n")
     assert json.loads(terminal.type(f"--json cloud-init check --cloud-init {path}").stdout)["warnings"]
+
+
+def test_status_tells_some_failed_checks_and_counts_the_rest(terminal: Terminal) -> None:
+    terminal.type("up")
+    terminal.driver.failing = {"aslr": "0", "shadow": "0644 root"}
+    rows = [line for line in terminal.type("status").stdout.splitlines() if line.startswith("failing")]
+    assert len(rows) == 2
+    assert rows[0].startswith("failing    aslr: expected 1, saw 0 (addresses must not be predictable; mend: ")
+    terminal.driver.failing |= {"audit-rules": "none", "apparmor": "N", "daemon-json": "0666 root"}
+    shown = terminal.type("status").stdout
+    assert len([line for line in shown.splitlines() if line.startswith("failing")]) == 3
+    assert "and 2 more checks" in shown
