@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from polis.errors import DriverMissing
 
@@ -61,6 +61,21 @@ class ProcessTimeout(Exception):
         super().__init__(f"{completed.argv[0]} did not end within {limit:.0f} s")
         self.completed = completed
         self.limit = limit
+
+
+class Runner(Protocol):
+    """How drivers call `run`, so that tests can put a scripted stand-in in its place."""
+
+    def __call__(  # noqa: D102 -- see run
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | Path | None = None,
+        stdout_to: Path | None = None,
+        on_line: Callable[[str], None] | None = None,
+        cwd: Path | None = None,
+    ) -> Completed: ...
 
 
 def run(

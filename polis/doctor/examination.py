@@ -12,6 +12,8 @@ from polis.doctor.findings import Finding, Level
 from polis.errors import PolisError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from polis.config import Spec
     from polis.paths import Paths
     from polis.workspace import Workspace
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
 
 def examine(spec: Spec, paths: Paths, workspace: Workspace) -> list[Finding]:
     """Return all findings, the machine's first and the workspace's last."""
-    found = list(machine.examine(spec, paths, machine.Facts()))
-    found += _drivers(spec, workspace.driver_name)
+    facts = machine.Facts()
+    found = list(machine.examine(spec, paths, facts))
+    found += _driver(spec, workspace.driver_name, facts)
     addresses = assembly.user_data(spec).addresses()
     found += network.examine(
         network.places(spec, addresses), proxy=spec.proxy.url if spec.proxy else None, environ=os.environ
@@ -29,13 +32,13 @@ def examine(spec: Spec, paths: Paths, workspace: Workspace) -> list[Finding]:
     return found
 
 
-def _drivers(spec: Spec, chosen: str) -> list[Finding]:
-    """Return what the chosen driver needs, and of the other only what works."""
-    found = []
-    for name, findings in (("multipass", multipass.examine(spec.name)), ("qemu", embedded.examine(spec.accel))):
-        if name == chosen:
-            found += list(findings)
-    return found
+def _driver(spec: Spec, chosen: str, facts: machine.Facts) -> Iterator[Finding]:
+    """Yield what the chosen driver needs; the other one's troubles are nobody's."""
+    if chosen == "multipass":
+        yield from machine.bridged(facts)
+        yield from multipass.examine(spec.name)
+    elif chosen == "qemu":
+        yield from embedded.examine(spec.accel)
 
 
 def mend(findings: list[Finding]) -> list[Finding]:

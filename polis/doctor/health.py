@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polis.doctor.findings import Finding, ok, problem
 from polis.errors import DriverMissing, ExitCode, PolisError
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from polis.status import Status
+
+
+FIRST = ("guest-answers", "cloud-init")
+"""Checks without which nearly all others fail too; the workspace's own finding tells about them."""
 
 
 def examine(exists: Callable[[], bool], look: Callable[[], Status]) -> Iterator[Finding]:
@@ -33,11 +37,15 @@ def examine(exists: Callable[[], bool], look: Callable[[], Status]) -> Iterator[
         reason = (document["obstacle"] or {}).get("reason", "")
         what = f"{document['workspace']} is {status.phase}" + (f": {reason}" if reason else "")
         yield _of_workspace(problem("workspace", what, why="it is not usable yet", mend=status.next_command))
-    for check in document["checks"]:
-        if not check["ok"]:
-            yield _of_workspace(
-                problem(f"check {check['name']}", check["detail"], why="the VM is not as it must be", mend="see there")
-            )
+    failed = [check for check in document["checks"] if not check["ok"]]
+    if not any(check["name"] in FIRST for check in failed):
+        yield from map(_of_check, failed)
+
+
+def _of_check(check: dict[str, Any]) -> Finding:
+    # The detail names the command too, and a finding has its own place for it.
+    seen = check["detail"].replace(f"; mend: {check['mend']}", "")
+    return _of_workspace(problem(f"check {check['name']}", seen, why="the VM is not as it must be", mend=check["mend"]))
 
 
 def _of_workspace(finding: Finding) -> Finding:

@@ -1,10 +1,9 @@
-"""This machine: processors, memory, disk, where files lie, and what its network does to VMs."""
+"""This machine: processors, memory, disk, where files lie, and what its network does to bridged VMs."""
 
 from __future__ import annotations
 
 import functools
 import os
-import platform
 import shutil
 import stat
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from polis.doctor.findings import Finding, ok, problem, warning
+from polis.drivers import native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ class Facts:
     """What is known of a machine; a parameter, so that tests can make one up. Sizes are bytes."""
 
     system: str = field(default_factory=lambda: sys.platform)
-    processor: str = field(default_factory=platform.machine)
+    processor: str = field(default_factory=native.processor)
     cpus: int = field(default_factory=lambda: os.cpu_count() or 1)
     memory: int = field(default_factory=lambda: psutil.virtual_memory().total)
     memory_free: int = field(default_factory=lambda: psutil.virtual_memory().available)
@@ -57,7 +57,6 @@ def examine(spec: Spec, paths: Paths, facts: Facts) -> Iterator[Finding]:
     yield _disk(spec, paths, facts)
     yield _directory(paths)
     yield from _privacy(paths)
-    yield from _network(facts)
 
 
 def _processor(facts: Facts) -> Finding:
@@ -152,7 +151,11 @@ def _close(place: Path) -> str:
     return f"only you may enter {place}"
 
 
-def _network(facts: Facts) -> Iterator[Finding]:
+def bridged(facts: Facts) -> Iterator[Finding]:
+    """Yield what may keep a VM on a bridge of its own from the network.
+
+    Not for QEMU's user network: there this machine's own processes connect, like any other program's.
+    """
     tunnels = [name for name in facts.interfaces() if name.lower().startswith(TUNNELS)]
     if tunnels:
         yield warning(

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,13 +16,13 @@ from typer.testing import CliRunner
 
 from polis import assembly, cli, config, paths
 from polis.cli.globals import hoist
-from polis.doctor import examination, findings, health, machine, multipass, network
+from polis.doctor import embedded, examination, findings, health, machine, multipass, network
 from polis.doctor.findings import Finding, Level
 from polis.drivers.multipass.client import Client
 from polis.drivers.multipass.host import Host
 from polis.errors import DriverMissing, DriverUnavailable, HostUnsuitable
 from polis.process import Completed
-from tests.simulation import SimulatedDriver
+from tests.simulated import SimulatedDriver
 
 GIB = 1024**3
 GOOD = machine.Facts(
@@ -61,8 +62,6 @@ def test_a_good_machine_has_nothing_but_good_news() -> None:
         ({"memory_free": 4 * GIB}, "memory", Level.WARNING, "close other programs"),
         ({"disk_free": lambda _: 5 * GIB}, "disk", Level.PROBLEM, "free some space"),
         ({"disk_free": lambda _: 10 * GIB}, "disk", Level.WARNING, "free some space"),
-        ({"interfaces": lambda: ["utun4", "en0"]}, "vpn", Level.WARNING, "VPN"),
-        ({"docker_bridge": Path("/")}, "docker-on-host", Level.WARNING, "DOCKER-USER"),
     ],
 )
 def test_what_is_wrong_is_told_with_what_mends_it(changes: dict[str, Any], name: str, level: Level, mend: str) -> None:
@@ -72,14 +71,6 @@ def test_what_is_wrong_is_told_with_what_mends_it(changes: dict[str, Any], name:
     assert finding.why
     assert mend in finding.mend
     assert findings.exit_code(found) == (69 if level is Level.PROBLEM else 0)
-
-
-def test_ufw(tmp_path: Path) -> None:
-    conf = tmp_path / "ufw.conf"
-    conf.write_text("# x\nENABLED=no\n")
-    assert not [finding for finding in examine(ufw=conf) if finding.name == "firewall"]
-    conf.write_text("ENABLED=yes\n")
-    assert of(examine(ufw=conf), "firewall").level is Level.WARNING
 
 
 def test_open_directories_are_closed_by_fix() -> None:
@@ -105,6 +96,52 @@ def test_a_fix_that_fails_is_told() -> None:
 
 
 # ---- the network
+
+
+@pytest.fixture
+def enabled_ufw(tmp_path: Path) -> Path:
+    conf = tmp_path / "ufw.conf"
+    conf.write_text("ENABLED=yes\n")
+    return conf
+
+
+def test_what_may_keep_a_bridged_vm_from_the_network(enabled_ufw: Path) -> None:
+    assert list(machine.bridged(GOOD)) == []
+    facts = dataclasses.replace(
+        GOOD, interfaces=lambda: ["utun4", "en0"], ufw=enabled_ufw, docker_bridge=enabled_ufw.parent
+    )
+    found = list(machine.bridged(facts))
+    assert {finding.level for finding in found} == {Level.WARNING}
+    assert "VPN" in of(found, "vpn").mend
+    assert "ufw route allow in on mpqemubr0" in of(found, "firewall").mend
+    assert "DOCKER-USER -i mpqemubr0" in of(found, "docker-on-host").mend
+    elsewhere = dataclasses.replace(facts, system="darwin")
+    assert [finding.name for finding in machine.bridged(elsewhere)] == ["vpn"]
+    enabled_ufw.write_text("# x\nENABLED=no\n")
+    assert "firewall" not in {finding.name for finding in machine.bridged(facts)}
+
+
+@pytest.mark.parametrize(("driver", "asked"), [("multipass", ["vpn", "multipass"]), ("qemu", ["qemu"])])
+def test_only_the_chosen_driver_is_examined_and_bridges_only_for_multipass(
+    monkeypatch: pytest.MonkeyPatch, driver: str, asked: list[str]
+) -> None:
+    examined: list[str] = []
+
+    def examination_of(name: str) -> Callable[[str], list[Finding]]:
+        def examine(_: str) -> list[Finding]:
+            examined.append(name)
+            return [findings.ok(name, "well")]
+
+        return examine
+
+    monkeypatch.setattr(multipass, "examine", examination_of("multipass"))
+    monkeypatch.setattr(embedded, "examine", examination_of("qemu"))
+    monkeypatch.setattr(machine, "Facts", lambda: dataclasses.replace(GOOD, interfaces=lambda: ["wg0"]))
+    monkeypatch.setattr(network, "examine", lambda *_, **__: [])
+    workspace: Any = SimpleNamespace(driver_name=driver, exists=lambda: False, status=pytest.fail)
+    found = examination.examine(config.Spec(), paths.find(), workspace)
+    assert [finding.name for finding in found if finding.name in ("vpn", "multipass", "qemu")] == asked
+    assert examined == [driver]
 
 
 @pytest.fixture
@@ -259,8 +296,12 @@ def test_a_deleted_namesake_is_told() -> None:
 
 
 @pytest.fixture
-def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: int) -> Callable[..., Any]:
-    driver = SimulatedDriver(tmp_path / "world.json")
+def driver(tmp_path: Path) -> SimulatedDriver:
+    return SimulatedDriver(path=tmp_path / "world.json")
+
+
+@pytest.fixture
+def doctor(driver: SimulatedDriver, monkeypatch: pytest.MonkeyPatch, listener: int) -> Callable[..., Any]:
     monkeypatch.setattr(assembly, "driver", lambda *_, **__: driver)
     monkeypatch.setattr(machine, "Facts", lambda: GOOD)
     places = [network.Place("registry", "127.0.0.1", listener)]
@@ -303,6 +344,26 @@ def test_it_ends_with_70_where_the_workspace_is_the_trouble(doctor: Callable[...
     assert "do:  polis up" in result.stdout
     doctor("up")
     assert doctor("doctor").exit_code == 0
+
+
+def test_failed_checks_are_told_each_with_its_own_mend(doctor: Callable[..., Any], driver: SimulatedDriver) -> None:
+    doctor("up")
+    driver.failing = {"aslr": "0", "clock": "-3600 s"}
+    found = {each["name"]: each for each in json.loads(doctor("doctor --json").stdout)["findings"]}
+    assert found["check aslr"]["what"] == "expected 1, saw 0 (addresses must not be predictable)"
+    assert found["check aslr"]["mend"] == "polis exec sudo sysctl --system"
+    assert found["check clock"]["mend"] == "polis stop, then polis up"
+
+
+def test_after_a_first_boot_that_failed_nothing_but_that_is_told(
+    doctor: Callable[..., Any], driver: SimulatedDriver
+) -> None:
+    driver.mishap = {"kind": "failed", "what": "installing", "expected": "exit code 0", "actual": "exit code 1"}
+    driver.failing = {"aslr": "0", "shadow": "0644 root"}
+    doctor("up")
+    found = [each for each in json.loads(doctor("doctor --json").stdout)["findings"] if each["level"] == "problem"]
+    assert [(each["name"], each["mend"]) for each in found] == [("workspace", "polis up --recreate")]
+    assert "installing: expected exit code 0" in found[0]["what"]
 
 
 def test_a_driver_that_cannot_tell_is_a_finding_and_a_missing_one_was_told_before() -> None:

@@ -42,6 +42,7 @@ class Script:
         stdin: bytes | Path | None = None,
         stdout_to: Path | None = None,
         on_line: Callable[[str], None] | None = None,
+        cwd: Path | None = None,
     ) -> Completed:
         words = list(argv)
         self.calls.append(words)

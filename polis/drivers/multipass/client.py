@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from polis import process
 from polis.drivers.multipass import records, table
@@ -21,24 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from polis.drivers.multipass.host import Host
-    from polis.process import Completed
+    from polis.process import Completed, Runner
 
 Record = TypeVar("Record")
-
-
-class Runner(Protocol):
-    """process.run, or a scripted stand-in."""
-
-    def __call__(  # noqa: D102 -- see process.run
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float,
-        stdin: bytes | Path | None = None,
-        stdout_to: Path | None = None,
-        on_line: Callable[[str], None] | None = None,
-        cwd: Path | None = None,
-    ) -> Completed: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from polis import process
+from polis.drivers import native
 from polis.drivers.base import Capabilities, Diagnosis, Instance, InstanceState
 from polis.drivers.multipass import host as hosts
 from polis.drivers.multipass import remote, userdata
@@ -44,7 +45,6 @@ class MultipassDriver:
     """
 
     name = "multipass"
-    capabilities = Capabilities()
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class MultipassDriver:
         client: Client | None = None,
         patience: Patience | None = None,
     ) -> None:
+        self.capabilities = Capabilities(architecture=native.architecture())
         self._client = client or Client(hosts.detect())
         self._patience = patience or Patience()
         self._disclose = disclose or (lambda _: None)

@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING
 
 from polis import durable, process
-from polis.drivers.base import Capabilities, Diagnosis, Instance, InstanceState
+from polis.drivers import native
+from polis.drivers.base import Capabilities, Diagnosis, Hardware, Instance, InstanceState
 from polis.drivers.qemu import console, host, transfer
 from polis.drivers.qemu.boot import Boot
 from polis.drivers.qemu.instance import CorruptRecord, Home, Instances, Record, alias
@@ -45,7 +46,6 @@ class QemuDriver:
     """
 
     name = "qemu"
-    capabilities = Capabilities(resize=True, forward_ports=True, architecture=host.architecture())
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class QemuDriver:
                 "the embedded QEMU driver does not run on Windows",
                 hint="install Multipass (https://multipass.run) and choose --driver multipass",
             )
+        self.capabilities = Capabilities(resize=True, forward_ports=True, architecture=native.architecture())
         self._instances = Instances(data.absolute() / "qemu", runtime.absolute())
         self._cache = cache.absolute() / "images"
         self._accel = accel
@@ -84,7 +85,8 @@ class QemuDriver:
         if record is None:
             return None
         state, detail = _state(Power(home), record)
-        return Instance(self.name, name, state, owner=record.owner, detail=detail)
+        hardware = Hardware(record.cpus, record.memory, record.disk, record.forwards)
+        return Instance(self.name, name, state, owner=record.owner, detail=detail, hardware=hardware)
 
     def launch(self, *, request: LaunchRequest, on_progress: Callable[[str], None] | None = None) -> None:
         """Create the instance, or finish, adopt or start the one that this owner has, and wait for the guest."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from polis import process
+from polis.drivers import native
 from polis.errors import ConfigurationError, DriverMissing, HostUnsuitable
 
 ACCELERATORS = ("auto", "kvm", "hvf", "whpx", "tcg")
@@ -41,7 +41,7 @@ class Host:
     system: str = field(default_factory=lambda: sys.platform)
     kvm: Path = Path("/dev/kvm")
     cpuinfo: Path = Path("/proc/cpuinfo")
-    machine: str = field(default_factory=platform.machine)
+    machine: str = field(default_factory=native.processor)
 
 
 def acceleration(wanted: str = "auto", *, host: Host | None = None) -> Acceleration:
@@ -62,12 +62,6 @@ def acceleration(wanted: str = "auto", *, host: Host | None = None) -> Accelerat
         cause=best.reason,
         hint="leave the acceleration on auto, or choose tcg (slow)",
     )
-
-
-def architecture(*, host: Host | None = None) -> str:
-    """Return the architecture of the machines that are made here, in Debian's word."""
-    machine = (host or Host()).machine.lower()
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 def system_binary(*, host: Host | None = None) -> str:

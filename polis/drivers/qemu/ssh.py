@@ -12,7 +12,7 @@ import shlex
 import socket
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from polis import process
 from polis.drivers.qemu import host, remote
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from polis.process import Completed
+    from polis.process import Completed, Runner
 
 CONNECT = 20
 """Seconds for the connection and the greeting; a guest without hardware virtualization takes three."""
@@ -41,20 +41,6 @@ SSH_FAILED = 255
 """ssh's exit code for its own failures, and the guest command's for that very code."""
 
 _TIMED_OUT = (124, 137)  # timeout(1): ended by SIGTERM, by SIGKILL
-
-
-class Runner(Protocol):
-    """process.run, or a scripted stand-in."""
-
-    def __call__(  # noqa: D102 -- see process.run
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float,
-        stdin: bytes | Path | None = None,
-        stdout_to: Path | None = None,
-        on_line: Callable[[str], None] | None = None,
-    ) -> Completed: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from polis.process import Completed
+from polis.process import Completed, Runner
 from tests.fakes.multipass import printing, program
 from tests.fakes.multipass.daemon import Daemon
 from tests.fakes.multipass.guest import Guest
@@ -84,7 +84,7 @@ class Fake:
                 Daemon(self.world).guest(machine).destroy()
 
 
-class InProcess:
+class InProcess(Runner):
     """Stands for process.run, but calls the fake in this process: ten times as fast, and no limit ends it."""
 
     def __call__(
