@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from polis import fingerprint, site
 from polis.bundle.environment import variables
 from polis.cloudinit import document
-from polis.drivers.base import Artifact, Forward, Image, LaunchRequest
+from polis.drivers.base import Artifact, Forward, Hardware, Image, LaunchRequest
 from polis.errors import HostUnsuitable
 from polis.guest.session import Guest
 from polis.retry import Backoff
@@ -106,7 +106,8 @@ def check_user_data(wanted: Document) -> list[str]:
     from polis.cloudinit import checking
 
     warnings = checking.check(wanted.text, wanted.name)
-    checking.check(wanted.render(), f"{wanted.name}, edited")
+    if wanted.is_edited:
+        checking.check(wanted.render(), wanted.sent_name)
     return warnings
 
 
@@ -127,10 +128,20 @@ class SpecifiedBirth:
             {"image": "\n".join(parts), "cloud-init": user_data(self.spec).fingerprint, "driver": self.driver}
         )
 
+    @property
+    def hardware(self) -> Hardware:
+        """Return the sizes and forwards that are wanted."""
+        spec = self.spec
+        forwards = tuple(Forward(port.host, port.guest) for port in spec.ports)
+        return Hardware(spec.cpus, spec.memory, spec.disk, forwards)
+
     def request(self) -> LaunchRequest:
         """Return the order for the driver. Raises ConfigurationError if the document is not acceptable."""
+        from polis.cloudinit import checking
+
         wanted = user_data(self.spec)
-        check_user_data(wanted)
+        text = wanted.render()
+        checking.check(text, wanted.sent_name)
         return LaunchRequest(
             name=self.spec.name,
             owner=self.identity,
@@ -138,9 +149,9 @@ class SpecifiedBirth:
             cpus=self.spec.cpus,
             memory=self.spec.memory,
             disk=self.spec.disk,
-            user_data=wanted.render(),
+            user_data=text,
             timeout=self.spec.timeout,
-            forwards=tuple(Forward(port.host, port.guest) for port in self.spec.ports),
+            forwards=self.hardware.forwards,
         )
 
 

@@ -26,7 +26,10 @@ NAME_PATTERN = r"^[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?$"
 
 _GIB = 1024**3
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": _GIB, "T": 1024**4}
-_SIZE = re.compile(r"(?P<figure>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
+_FIGURE = r"[0-9]{1,18}(?:\.[0-9]{1,18})?"
+_SIZE = re.compile(rf"(?P<figure>{_FIGURE})\s*(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
+_DURATION = re.compile(rf"({_FIGURE})\s*(s|m|min|h)?")
+_WEEK = 7 * 24 * 3600.0
 
 CATALOG: Mapping[str, dict[str, str]] = {
     # Canonical's own release of the image, by date, so that its bytes never change under the hash.
@@ -52,14 +55,14 @@ def size(text: object) -> int:
 
 
 def _seconds(value: object) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", str(value).strip())
+    match = _DURATION.fullmatch(str(value).strip())
     if match is None or isinstance(value, bool):
         raise ValueError("not a duration; write seconds, or for example 15m")
     return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2] or "s"]
 
 
 Size = Annotated[int, BeforeValidator(size)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(le=_WEEK)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
 # What goes into an image reference, and from there into a `.env` file: nothing that either could misread.
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=200)]
@@ -75,6 +78,8 @@ class ArtifactSpec(Section):
     @field_validator("location")
     @classmethod
     def _is_verifiable(cls, location: str) -> str:
+        if "\0" in location:
+            raise ValueError("must not hold a NUL")
         scheme = re.match(r"([a-z]+)://", location)
         if scheme and scheme[1] != "https":
             raise ValueError("must be a path or an https:// address")
@@ -91,7 +96,7 @@ class ImageSpec(ArtifactSpec):
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "ubuntu"
     kernel: ArtifactSpec | None = None
     initrd: ArtifactSpec | None = None
-    cmdline: str = ""
+    cmdline: Annotated[str, Field(pattern=r"^[ -~]*$")] = ""
 
     def relative_to(self, directory: Path) -> ImageSpec:
         """Return the same image with its paths made absolute."""
@@ -203,5 +208,13 @@ def _refuse(problems: list[str]) -> NoReturn:
     )
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with its `~` replaced; one of a user that there is not stays as it is, to be found missing."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def _absolute(location: str, directory: Path) -> str:
-    return location if "://" in location else str((directory / Path(location).expanduser()).absolute())
+    return location if "://" in location else str((directory / expanded(location)).absolute())

@@ -19,8 +19,8 @@ class Section(BaseModel):
 
 def _address(text: str) -> str:
     """Return an address that can stand in an apt source and in a shell script as it is."""
-    if any(character.isspace() or character in "'\"\\\\$`<>" for character in text):
-        raise ValueError("must be an address without blanks and quotes")
+    if any(character in " '\"\\\\$`<>" or not character.isprintable() for character in text):
+        raise ValueError("must be an address without blanks, quotes and control characters")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// address")

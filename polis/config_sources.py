@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polis import yamltext
 from polis.config import FILE, ImageSpec
 from polis.errors import ConfigurationError
 
@@ -21,9 +22,6 @@ SIZE_LIMIT = 1024 * 1024
 
 _CREDENTIALS = re.compile(r"//[^/@\s\"]+@")
 """User name and password in an address, which no message repeats."""
-
-UNREADABLE = (RecursionError, ValueError, LookupError, TypeError, AttributeError)
-"""What ruamel.yaml lets slip besides its own errors: an IndexError for the scalar `-_`, for example."""
 
 _PATHS = ("bundle", "cloud_init")
 _NESTED_PATHS = {"mirrors": (("docker", "key"), ("registry", "ca"))}
@@ -58,23 +56,15 @@ def from_file(path: Path) -> Layer:
 
     Raises ConfigurationError with line and column for what is no YAML or no mapping.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
         data = path.read_bytes()[: SIZE_LIMIT + 1]
-        if len(data) > SIZE_LIMIT:
-            raise ConfigurationError(f"{path} is larger than {SIZE_LIMIT} bytes")
-        document = YAML(typ="rt").load(data.decode())
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigurationError(f"{place}: {error.problem or error.context}", remains="nothing was changed") from error
-    except (YAMLError, *UNREADABLE) as error:
-        raise ConfigurationError(f"{path}: not readable as YAML", cause=str(error)) from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read", cause=error.strerror or "") from error
+    if len(data) > SIZE_LIMIT:
+        raise ConfigurationError(f"{path} is larger than {SIZE_LIMIT} bytes")
+    document = yamltext.load(data, str(path))
     if document is None:
         return Layer({}, path.absolute().parent, str(path))
     if not isinstance(document, CommentedMap):
@@ -131,15 +121,9 @@ def _excerpt(value: object, limit: int = 60) -> str:
 
 
 def _structured(variable: str, text: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     if variable == "POLIS_IMAGE" and not text.lstrip().startswith("{"):
         return text
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, *UNREADABLE) as error:
-        raise ConfigurationError(f"{variable}: not readable as YAML", cause=str(error)) from error
+    return yamltext.load_plain(text, variable)
 
 
 def _anchored(key: str, value: Any, layer: Layer) -> Any:

@@ -46,7 +46,7 @@ def _read(path: Path, mark: str, key: str) -> str:
     try:
         with path.open("rb") as file:
             text = file.read(SIZE_LIMIT + 1).decode("ascii")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise _refusal(key, path, str(error)) from error
     if mark not in text or len(text) > SIZE_LIMIT:
         raise _refusal(key, path, f"it has no `{mark}`")

@@ -11,6 +11,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from polis import yamltext
 from polis.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ KNOWN_KEYS = (
     *("users", "vendor_data", "write_files", "yum_repos", "ssh_genkeytypes", "package_reboot_if_required"),
 )
 """Top-level keys of cloud-init, to recognise what was meant by one that is nearly the same."""
-
-UNREADABLE = (RecursionError, ValueError, LookupError, TypeError, AttributeError)
-"""What ruamel.yaml lets slip besides its own errors: an IndexError for the scalar `-_`, for example."""
 
 _POWER = re.compile(r"(?<![\w/.-])(?:systemctl\s+)?(?:/s?bin/)?(reboot|poweroff|halt|shutdown)(?![\w.-])")
 
@@ -73,9 +71,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
 
     Raises ConfigurationError, with line and column, if cloud-init would not understand it.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     if len(text.encode()) > SIZE_LIMIT:
         raise ConfigurationError(f"{name} is larger than {SIZE_LIMIT} bytes")
@@ -84,16 +80,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
             f"{name}:1:1: a cloud-init document begins with the line `{HEADER}`",
             hint="templates, scripts and multipart files do not survive Multipass: write plain cloud-config",
         )
-    yaml = YAML(typ="rt")
-    yaml.preserve_quotes = True
-    try:
-        document = yaml.load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigurationError(f"{place}: {error.problem or error.context}") from error
-    except (YAMLError, *UNREADABLE) as error:
-        raise ConfigurationError(f"{name}: not readable as YAML", cause=str(error)) from error
+    document = yamltext.load(text, name, quotes=True)
     if not isinstance(document, CommentedMap):
         raise ConfigurationError(f"{name}:2:1: the top of the document must be a mapping of keys to values")
     return document

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHIPPED = "cloud-init.yaml"
+READ_LIMIT = 1024 * 1024
+"""Characters of a file that are read: more than a document may have, so that none without end is."""
+
 WIDTH = 4096
 """Columns; no line is folded when the edited document is written."""
 
@@ -27,6 +30,16 @@ class Document:
     overrides: Overrides = field(default_factory=Overrides)
 
     @property
+    def is_edited(self) -> bool:
+        """Return whether the text to send differs from the author's."""
+        return bool(self.overrides.digest)
+
+    @property
+    def sent_name(self) -> str:
+        """Return what the text to send is called: places in it are not those in the author's file."""
+        return f"{self.name}, edited" if self.is_edited else self.name
+
+    @property
     def fingerprint(self) -> str:
         """Return what changes whenever the text that is sent would; cheap, for every command asks."""
         return f"{self.text}\n{self.overrides.digest}"
@@ -36,7 +49,7 @@ class Document:
 
         Raises ConfigurationError if it is no YAML mapping, or has no place for an edit.
         """
-        if not self.overrides.digest:
+        if not self.is_edited:
             return self.text
         from io import StringIO
 
@@ -78,8 +91,9 @@ def read(path: Path | None, overrides: Overrides | None = None) -> Document:
     if path is None:
         return Document(SHIPPED, (resources.files("polis.cloudinit") / SHIPPED).read_text(encoding="utf-8"), overrides)
     try:
-        return Document(str(path), path.read_text(encoding="utf-8"), overrides)
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open(encoding="utf-8") as file:
+            return Document(str(path), file.read(READ_LIMIT), overrides)
+    except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"the cloud-init document {path} cannot be read", cause=str(error), remains="nothing was changed"
         ) from error

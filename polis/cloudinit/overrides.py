@@ -94,7 +94,7 @@ def _edit_registry_mirror(document: dict[str, Any], wanted: Overrides) -> None:
 def _edit_registry_ca(document: dict[str, Any], wanted: Overrides) -> None:
     hosts = {wanted.registry, wanted.registry_mirror.partition("://")[2].partition("/")[0]} - {""}
     for host in sorted(hosts):
-        _add_file(document, f"/etc/docker/certs.d/{host}/ca.crt", wanted.registry_ca)
+        _add_file(document, f"/etc/docker/certs.d/{host}/ca.crt", wanted.registry_ca, "mirrors.registry.ca")
 
 
 def _edit_proxy(document: dict[str, Any], wanted: Overrides) -> None:
@@ -105,7 +105,8 @@ def _edit_proxy(document: dict[str, Any], wanted: Overrides) -> None:
         proxies["no-proxy"] = wanted.no_proxy
     _edit_daemon(document, "proxy", {"proxies": proxies})
     variables = {"http_proxy": wanted.proxy, "https_proxy": wanted.proxy, "no_proxy": wanted.no_proxy}
-    _add_file(document, PROXY, "".join(f"export {name}='{value}'\n" for name, value in variables.items() if value))
+    text = "".join(f"export {name}='{value}'\n" for name, value in variables.items() if value)
+    _add_file(document, PROXY, text, "proxy")
 
 
 def _edit_ca_certs(document: dict[str, Any], wanted: Overrides) -> None:
@@ -134,7 +135,8 @@ def _mapping(document: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _file(document: dict[str, Any], path: str, key: str) -> dict[str, Any]:
-    for entry in document.get("write_files") or []:
+    entries = document.get("write_files")
+    for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and entry.get("path") == path:
             return entry
     raise _no_place(key, f"file {path} in write_files")
@@ -144,8 +146,12 @@ def _set_file(document: dict[str, Any], path: str, text: str, key: str) -> None:
     _file(document, path, key)["content"] = _literal(text)
 
 
-def _add_file(document: dict[str, Any], path: str, text: str) -> None:
-    entries = document.setdefault("write_files", [])
+def _add_file(document: dict[str, Any], path: str, text: str, key: str) -> None:
+    if document.get("write_files") is None:
+        document["write_files"] = []
+    entries = document["write_files"]
+    if not isinstance(entries, list):
+        raise _no_place(key, "list write_files")
     # Before the last one: the comment that introduces what follows in the document belongs to that.
     entries.insert(max(0, len(entries) - 1), {"path": path, "content": _literal(text)})
 
@@ -153,10 +159,10 @@ def _add_file(document: dict[str, Any], path: str, text: str) -> None:
 def _edit_daemon(document: dict[str, Any], key: str, values: dict[str, Any]) -> None:
     entry = _file(document, DAEMON, key)
     try:
-        settings = json.loads(entry["content"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _no_place(key, f"JSON in {DAEMON}") from error
-    entry["content"] = _literal(json.dumps({**settings, **values}, indent=2) + "\n")
+        settings = {**json.loads(entry["content"]), **values}
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _no_place(key, f"JSON object in {DAEMON}") from error
+    entry["content"] = _literal(json.dumps(settings, indent=2) + "\n")
 
 
 def _literal(text: str) -> str:

@@ -122,9 +122,8 @@ def test_versions_are_those_that_the_checks_demand() -> None:
         package = check.look.get("package")
         if package in ("docker-ce", "docker-ce-cli", "docker-compose-plugin"):
             assert f"{package}={check.look['version']}" in script
-        if package is not None:
-            held = next(line for line in script.splitlines() if "apt-mark hold" in line)
-            assert package in held.split()
+        if "held" in check.look:
+            assert f"apt-mark hold {' '.join(check.look['held'])}\n" in script
 
 
 def test_audit_rules_are_those_that_the_checks_demand() -> None:

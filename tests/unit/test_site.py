@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from polis import assembly, config, site
+from polis.cloudinit import checking, document
 from polis.errors import ConfigurationError, HostUnsuitable
-from tests.simulation import SimulatedDriver
+from tests.simulated import SimulatedDriver
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n"
 CA = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
@@ -123,21 +124,44 @@ def test_an_edited_document_is_another_birth(directory: Path) -> None:
     assert fingerprint(FILE) != before
 
 
+@pytest.mark.parametrize("text", [FILE, "cpus: 2\n"], ids=["edited", "as it is"])
+def test_what_is_sent_is_rendered_once_and_checked_once(
+    directory: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[str] = []
+    checked: list[str] = []
+    render, check = document.Document.render, checking.check
+
+    def rendering(wanted: document.Document) -> str:
+        rendered.append(render(wanted))
+        return rendered[-1]
+
+    def counting(text: str, name: str) -> list[str]:
+        checked.append(text)
+        return check(text, name)
+
+    monkeypatch.setattr(document.Document, "render", rendering)
+    monkeypatch.setattr(checking, "check", counting)
+    request = assembly.SpecifiedBirth(load(directory, text), "qemu", "id").request()
+    assert rendered == checked == [request.user_data]
+
+
+def test_an_edit_that_spoils_the_document_is_refused_by_the_order(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document.Document, "render", lambda _: "#cloud-config\nusers: {}\n")
+    with pytest.raises(ConfigurationError, match=r"cloud-init.yaml, edited:2:1: `users` must be a list"):
+        assembly.SpecifiedBirth(load(directory, FILE), "qemu", "id").request()
+
+
 @pytest.mark.parametrize(("architecture", "refused"), [("amd64", False), (None, False), ("arm64", True)])
 def test_only_amd64_machines_are_made(tmp_path: Path, architecture: str | None, refused: bool) -> None:
     from polis.drivers.base import Capabilities
 
-    driver: Any = SimulatedDriver(tmp_path / "world.json", capabilities=Capabilities(architecture=architecture))
+    driver: Any = SimulatedDriver(path=tmp_path / "world.json", capabilities=Capabilities(architecture=architecture))
     if not refused:
         assert assembly.check(config.Spec(), driver) == []
         return
     with pytest.raises(HostUnsuitable, match="arm64") as caught:
         assembly.check(config.Spec(), driver)
     assert caught.value.exit_code == 69
-
-
-@pytest.mark.parametrize(("machine", "word"), [("x86_64", "amd64"), ("AMD64", "amd64"), ("aarch64", "arm64")])
-def test_the_embedded_driver_makes_machines_of_the_hosts_architecture(machine: str, word: str) -> None:
-    from polis.drivers.qemu import host
-
-    assert host.architecture(host=host.Host(machine=machine)) == word
