@@ -48,22 +48,37 @@ def dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("dpkg")
 @pytest.mark.parametrize(
-    ("package", "version", "held", "ok", "seen"),
+    ("package", "version", "ok", "seen"),
     [
-        ("docker-ce", "5:27.5.1-1~ubuntu.24.04~noble", True, True, "held"),
-        ("docker-ce", "5:27.*", True, True, "held"),
-        ("docker-ce", "5:28.*", True, False, "5:27.5.1"),
-        ("docker-ce-cli", "5:27.5.1-1~ubuntu.24.04~noble", True, False, "not held"),
-        ("docker-ce-cli", "5:27.5.1-1~ubuntu.24.04~noble", False, True, "not held"),
-        ("containerd.io", "1.7.*", False, False, "not installed"),
-        ("docker", "*", False, False, "not installed"),
+        ("docker-ce", "5:27.5.1-1~ubuntu.24.04~noble", True, "5:27.5.1-1~ubuntu.24.04~noble"),
+        ("docker-ce", "5:27.*", True, "5:27.5.1"),
+        ("docker-ce", "5:28.*", False, "5:27.5.1"),
+        ("docker-ce-cli", "5:27.5.1-1~ubuntu.24.04~noble", True, "5:27.5.1"),
+        ("containerd.io", "1.7.*", False, "not installed"),
+        ("docker", "*", False, "not installed"),
     ],
 )
-def test_packages(package: str, version: str, held: bool, ok: bool, seen: str) -> None:
-    result = look({"package": package, "version": version, "held": held})
+def test_packages(package: str, version: str, ok: bool, seen: str) -> None:
+    result = look({"package": package, "version": version})
     assert result["ok"] is ok
     assert seen in result["actual"]
     assert package in result["expected"]
+
+
+@pytest.mark.usefixtures("dpkg")
+def test_packages_that_no_upgrade_may_replace() -> None:
+    assert look({"held": ["docker-ce"]})["ok"] is True
+    result = look({"held": ["docker-ce", "docker-ce-cli", "containerd.io"]})
+    assert result["ok"] is False
+    assert result["expected"] == "docker-ce, docker-ce-cli, containerd.io held"
+    assert result["actual"] == "not held: docker-ce-cli, containerd.io"
+
+
+def test_a_hold_that_was_lifted_is_mended_in_the_vm_and_covers_every_package_that_is_demanded() -> None:
+    (check,) = [check for check in checks.catalogue() if "held" in check.look]
+    assert check.mend == f"polis exec sudo apt-mark hold {' '.join(check.look['held'])}"
+    demanded = {check.look["package"] for check in checks.catalogue() if "package" in check.look}
+    assert set(check.look["held"]) == demanded
 
 
 def test_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,18 +47,27 @@ def run(checks: list[dict[str, Any]], info: dict[str, Any], sent: float) -> list
 
 
 def _package(look: dict[str, Any], _facts: dict[str, Any]) -> Finding:
-    found = _installed(look["package"])
-    expected = f"{look['package']} {look['version']}" + (", held" if look.get("held") else "")
+    found = _installed(_packages(), look["package"])
+    expected = f"{look['package']} {look['version']}"
     if found is None:
         return False, expected, "not installed"
-    version, held = found
-    ok = fnmatch.fnmatchcase(version, look["version"]) and (held or not look.get("held"))
-    return ok, expected, f"{version}, {'held' if held else 'not held'}"
+    version, _ = found
+    return fnmatch.fnmatchcase(version, look["version"]), expected, version
 
 
-def _installed(name: str) -> tuple[str, bool] | None:
-    """Return the version of an installed package and whether it is held."""
-    text = "\n" + PACKAGES.read_text(encoding="utf-8", errors="replace")
+def _held(look: dict[str, Any], _facts: dict[str, Any]) -> Finding:
+    text = _packages()
+    found = {name: _installed(text, name) for name in look["held"]}
+    loose = [name for name, package in found.items() if package is None or not package[1]]
+    return not loose, f"{', '.join(look['held'])} held", f"not held: {', '.join(loose)}" if loose else "all held"
+
+
+def _packages() -> str:
+    return "\n" + PACKAGES.read_text(encoding="utf-8", errors="replace")
+
+
+def _installed(text: str, name: str) -> tuple[str, bool] | None:
+    """Return the version of an installed package and whether it is held, from dpkg's list."""
     start = text.find(f"\nPackage: {name}\n")
     if start < 0:
         return None
@@ -167,6 +176,7 @@ def _disk(look: dict[str, Any], _facts: dict[str, Any]) -> Finding:
 
 KINDS = {
     "package": _package,
+    "held": _held,
     "unit": _unit,
     "enabled": _enabled,
     "runtime": _runtime,
