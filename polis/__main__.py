@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
-    arguments = sys.argv[1:]
+    """Run the command line and exit with its code; with 141 and no words if nobody reads its output any more."""
+    try:
+        try:
+            _run(sys.argv[1:])
+        finally:
+            _flush()
+    except BrokenPipeError:
+        _end_unread()
+    except SystemExit as ending:
+        # typer makes 1 of a broken pipe, polis.cli.output makes 141.
+        if not isinstance(ending.__context__, BrokenPipeError):
+            raise
+        _end_unread()
+
+
+def _run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         from polis import __version__
 
@@ -30,10 +45,35 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        sys.exit(0)  # the reader of our output has seen enough
+        raise  # no bug: `main` knows what it means
     except Exception as error:  # noqa: BLE001 -- the last line of defence; everything expected is a PolisError
         _confess(error, verbose=sum(word in ("-v", "--verbose") for word in arguments) + ("-vv" in arguments) * 2)
         sys.exit(1)
+
+
+def _flush() -> None:
+    """Write what is still buffered: it would fail at the very end, with Python's words."""
+    try:
+        print(end="", flush=True)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        _silence(1)  # the terminal was closed: a signal said so, and its exit code counts
+
+
+def _end_unread() -> None:
+    from polis.errors import ExitCode
+
+    # Python flushes both once more on its way out; see "Note on SIGPIPE" in the documentation of its signal module.
+    # Restoring SIGPIPE's own action is no way: a guest that breaks off would end polis too.
+    _silence(1, 2)
+    sys.exit(ExitCode.READER_GONE)
+
+
+def _silence(*descriptors: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in descriptors:
+        os.dup2(nowhere, descriptor)
 
 
 def _confess(error: Exception, *, verbose: int) -> None:

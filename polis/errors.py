@@ -24,7 +24,8 @@ PolisError
 ├── ConfigurationError        78   a file, a key or a bundle is not acceptable
 └── Interrupted              130   Ctrl-C or SIGINT (143 for SIGTERM)
 
-Anything that is not a PolisError is a bug and ends with exit code 1.
+Anything that is not a PolisError is a bug and ends with exit code 1. Where nobody reads the output any more, polis ends
+with 141 and no words, as a program does that SIGPIPE ends.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class ExitCode(IntEnum):
     INTEGRITY = 77
     CONFIGURATION = 78
     INTERRUPTED = 130
+    READER_GONE = 141
     TERMINATED = 143
 
 
@@ -237,3 +239,9 @@ class Terminated(Interrupted):
     """SIGTERM or SIGHUP asked polis to stop."""
 
     exit_code = ExitCode.TERMINATED
+
+
+def interrupted(interruption: KeyboardInterrupt, message: str, *, hint: str = "") -> Interrupted:
+    """Return the error that a signal means; `polis.signals` puts its name into the interruption."""
+    kind = Terminated if interruption.args and interruption.args[0] != "SIGINT" else Interrupted
+    return kind(message, hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -38,6 +39,23 @@ class CommandStarted(Event):
     name = "command.started"
     command: str
     target: Phase
+    pid: int = field(default_factory=os.getpid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandEnded(Event):
+    """A changing command gives the lock back; `outcome` is done, failed or interrupted.
+
+    `duration_s` is measured on a clock that nobody sets, so it is right where the times of two events are not.
+    """
+
+    name = "command.ended"
+    command: str
+    outcome: str
+    exit_code: int
+    duration_s: float
+    phase: Phase | None = None
+    error: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +124,7 @@ class PhaseFailed(Event):
     phase: Phase
     kind: str
     message: str
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +183,21 @@ class Stream:
         """Let a further sink read all events from now on."""
         self._sinks.append(sink)
 
+    def remove(self, sink: Sink) -> None:
+        """Let a sink read nothing more."""
+        self._sinks.remove(sink)
+
     def emit(self, event: Event) -> None:
-        """Publish an event."""
-        for sink in self._sinks:
-            sink.take(event)
+        """Publish an event. A sink whose reader went away (a closed terminal, a pipe) is left out from then on.
+
+        What is being done must not end half-way because nobody looks on any more, and a driver that tells of its
+        progress must not take the error for its tool's.
+        """
+        for sink in tuple(self._sinks):
+            try:
+                sink.take(event)
+            except OSError:
+                self._sinks.remove(sink)
 
 
 def timestamp(moment: datetime) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from polis import events
+from polis.errors import ExitCode
 
 if TYPE_CHECKING:
     from polis.errors import PolisError
@@ -39,7 +42,7 @@ class PlainLines:
             self._last_progress = now
         self._last_line = line
         elapsed = int(time.monotonic() - self._begun)
-        say(f"{elapsed // 60:02d}:{elapsed % 60:02d}  {line}")
+        _write(f"{elapsed // 60:02d}:{elapsed % 60:02d}  {printable(line)}", sys.stderr)
 
 
 class JsonLines:
@@ -47,22 +50,25 @@ class JsonLines:
 
     def take(self, event: events.Event) -> None:
         """Print the event."""
-        document(event.payload(), compact=True)
+        _write(_compact(event.payload()), sys.stdout)
 
 
 def say(text: str) -> None:
-    """Print a line for people, on stderr."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """Print a line for people, on stderr. If nobody reads it, the exit code has to say it all."""
+    try:
+        _write(printable(text), sys.stderr)
+    except BrokenPipeError:
+        silence(sys.stderr)
 
 
 def result(text: str) -> None:
     """Print the result of a command, on stdout."""
-    print(printable(text), flush=True)
+    _print(printable(text), sys.stdout)
 
 
 def document(value: dict[str, Any], *, compact: bool = False) -> None:
     """Print a JSON object on stdout."""
-    print(json.dumps(value, ensure_ascii=False, indent=None if compact else 2), flush=True)
+    _print(_compact(value) if compact else json.dumps(value, ensure_ascii=False, indent=2), sys.stdout)
 
 
 def error(problem: PolisError) -> None:
@@ -77,9 +83,38 @@ def error(problem: PolisError) -> None:
         say(f"next: {problem.hint}")
 
 
+def silence(stream: TextIO) -> None:
+    """Let nothing more be written to a stream that nobody reads; Python flushes it once more on its way out."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def printable(text: str) -> str:
     """Return the text without control characters: what a guest or registry says must not steer the terminal."""
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _compact(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Print what a command ends with; without anybody to read it, the command has nothing more to do."""
+    try:
+        _write(text, stream)
+    except BrokenPipeError as error:
+        raise SystemExit(ExitCode.READER_GONE) from error
+
+
+def _write(text: str, stream: TextIO) -> None:
+    """Print a line. Raises BrokenPipeError if its reader went away: a pipe's end, or a terminal that was closed."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise BrokenPipeError(error.errno, error.strerror) from error
+        raise
 
 
 def _line(event: events.Event) -> str:  # noqa: PLR0911 -- one line for each kind of event
