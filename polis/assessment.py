@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assessment:
-    """The highest phase that holds with all below it, and why the next one does not."""
+    """The highest phase that holds with all below it, and why the next one does not.
+
+    `deferred` is what will change when the instance is next switched on.
+    """
 
     held: Phase
     verdict: Verdict | None
     observation: Observation
+    deferred: tuple[str, ...] = ()
 
     @property
     def obstacle(self) -> str:
@@ -31,9 +35,11 @@ class Assessment:
 def assess(states: Sequence[State], observation: Observation) -> Assessment:
     """Return how far the evidence reaches."""
     held = Phase.ABSENT
+    deferred: list[str] = []
     for state in states[1:]:
         verdict = state.judge(observation)
         if not verdict.holds:
-            return Assessment(held, verdict, observation)
+            return Assessment(held, verdict, observation, tuple(deferred))
         held = state.phase
-    return Assessment(held, None, observation)
+        deferred += verdict.deferred
+    return Assessment(held, None, observation, tuple(deferred))

@@ -7,12 +7,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from polis import events
+from polis.store import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 FILE = "journal.jsonl"
+LINE_LIMIT = 1024 * 1024
+"""Bytes of the longest line that is read: no event of ours comes near, and after a power cut blocks of nothing may."""
 
 _UNWORTHY = (events.PhaseProgress,)
 
@@ -34,18 +38,20 @@ class Journal:
             return
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Yield the events, oldest first; a line that is no JSON object (torn by a power cut) is left out."""
+        """Yield the events, oldest first; a line that is no JSON object (torn by a power cut) is left out.
+
+        Raises HostUnsuitable if the file is there but cannot be read.
+        """
         try:
-            lines = self._path.read_bytes().splitlines()
-        except OSError:
+            with self._path.open("rb") as file:
+                for line in _lines(file):
+                    entry = _parse(line)
+                    if isinstance(entry, dict):
+                        yield entry
+        except FileNotFoundError:
             return
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict):
-                yield entry
+        except OSError as error:
+            raise explain(error, self._path) from error
 
     def _append(self, data: bytes) -> None:
         # One write of a whole line: O_APPEND keeps lines of two processes apart. If the last line is torn, this one
@@ -58,3 +64,20 @@ class Journal:
             os.write(descriptor, data)
         finally:
             os.close(descriptor)
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines, one in memory at a time, without those that are too long."""
+    while line := file.readline(LINE_LIMIT):
+        if len(line) < LINE_LIMIT:
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = file.readline(LINE_LIMIT)
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

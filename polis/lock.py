@@ -18,34 +18,37 @@ from polis.events import timestamp
 from polis.store import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from filelock import BaseFileLock
 
 FILE = "lock"
 HOLDER = "lock.holder"
 
 
 @contextlib.contextmanager
-def hold(directory: Path, command: str, *, wait: float = 0.0) -> Iterator[None]:
+def hold(
+    directory: Path, command: str, *, wait: float = 0.0, tell: Callable[[str], None] = lambda _text: None
+) -> Iterator[None]:
     """Hold the workspace's lock for a changing command, waiting up to `wait` seconds for it.
 
-    Raises Locked, naming the holder and what it does; HostUnsuitable if the directory cannot be written.
+    `tell` hears whom it waits for. Raises Locked, naming the holder and what it does; HostUnsuitable if the directory
+    cannot be written.
     """
     from filelock import FileLock, Timeout
 
-    path = directory / FILE
-    lock = FileLock(path, mode=0o600, thread_local=False)
-    until = time.monotonic() + wait
-    while not lock.is_locked:
-        try:
-            durable.private_directory(directory)
-            lock.acquire(timeout=max(0.0, until - time.monotonic()), poll_interval=0.05)
-        except Timeout as error:
+    lock = FileLock(directory / FILE, mode=0o600, thread_local=False)
+    try:
+        _acquire(lock, directory, 0.0)
+    except Timeout as error:
+        if wait <= 0:
             raise _locked(directory, wait) from error
-        except FileNotFoundError:
-            continue  # its holder deleted the workspace while we waited
-        except OSError as error:
-            raise explain(error, path) from error
+        tell(f"waiting for another polis: {_holder(directory)}")
+        try:
+            _acquire(lock, directory, wait)
+        except Timeout as expired:
+            raise _locked(directory, wait) from expired
     try:
         _sign(directory / HOLDER, command)
         yield
@@ -55,6 +58,20 @@ def hold(directory: Path, command: str, *, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
+def _acquire(lock: BaseFileLock, directory: Path, wait: float) -> None:
+    until = time.monotonic() + wait
+    while not lock.is_locked:
+        try:
+            durable.private_directory(directory)
+            lock.acquire(timeout=max(0.0, until - time.monotonic()), poll_interval=0.05)
+        except FileNotFoundError:
+            continue  # its holder deleted the workspace while we waited
+        except TimeoutError:  # filelock's Timeout is an OSError too
+            raise
+        except OSError as error:
+            raise explain(error, directory / FILE) from error
+
+
 def _sign(path: Path, command: str) -> None:
     holder = {"pid": os.getpid(), "command": command, "started_at": timestamp(datetime.now(UTC))}
     # Only told to people, never decided upon: it need not survive a power cut, and must not fail the command.
@@ -62,16 +79,19 @@ def _sign(path: Path, command: str) -> None:
         path.write_text(json.dumps(holder), encoding="utf-8")
 
 
-def _locked(directory: Path, waited: float) -> Locked:
-    cause = "its holder did not say who it is"
+def _holder(directory: Path) -> str:
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         holder = json.loads((directory / HOLDER).read_text(encoding="utf-8"))
         since = (datetime.now(UTC) - datetime.fromisoformat(holder["started_at"])).total_seconds()
-        cause = f"`polis {holder['command']}` (pid {holder['pid']}) has been at work for {max(0, since):.0f} s"
-    suffix = f" and did not finish within {waited:.0f} s" if waited else ""
+        return f"`polis {holder['command']}` (pid {holder['pid']}) has been at work for {max(0, since):.0f} s"
+    return "its holder did not say who it is"
+
+
+def _locked(directory: Path, waited: float) -> Locked:
+    suffix = f" and did not finish within {waited:g} s" if waited > 0 else ""
     return Locked(
         f"another polis is changing this workspace{suffix}",
-        cause=cause,
+        cause=_holder(directory),
         remains="nothing was changed by this command",
         hint="wait for it with `--wait`, or look on with `polis status`",
     )

@@ -13,8 +13,9 @@ import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from polis import plan
 from polis.assessment import Assessment, assess
-from polis.errors import ChangesPending, Interrupted, PolisError, ProvisioningFailed, Terminated
+from polis.errors import ChangesPending, PolisError, ProvisioningFailed, interrupted
 from polis.events import (
     DriftFound,
     Event,
@@ -23,12 +24,15 @@ from polis.events import (
     PhaseLeft,
     PhaseSkipped,
     PhaseStarted,
+    Warned,
 )
 from polis.phase import ORDER, Phase
+from polis.plan import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from polis.plan import Plan
     from polis.states.base import State
     from polis.states.observation import Observation
     from polis.store import Record, Store
@@ -71,14 +75,19 @@ class Machine:
         Raises ChangesPending if only a new instance could satisfy today's inputs, and whatever stopped an action,
         after it was recorded.
         """
-        self._reconcile(self._seen)
-        while self.phase.rank < target.rank:
-            towards = self.phase.above[0]
-            if self._seen.held.rank >= towards.rank:
+        self._reconcile(self.plan(target))
+        while step := self.plan(target).next:
+            if step.action is Action.RECOGNISE:
                 self._fire("recognise")
             else:
-                self._attempt("advance", towards)
+                self._attempt("advance", step.phase)
         self._settle()
+
+    def plan(self, target: Phase, *, recreate: bool = False) -> Plan:
+        """Return what `up` would do now, from what was seen last; with `recreate`, what `up --recreate` would."""
+        if recreate and self._seen.observation.instance is not None:
+            return plan.anew(self._seen, recorded=self.phase, target=target)
+        return plan.make(self._seen, recorded=self.phase, target=target)
 
     def reset(self, to: Phase) -> None:
         """Leave phase after phase from the top, down to `to`. An interrupted reset is resumed by the next.
@@ -135,10 +144,13 @@ class Machine:
 
     def _attempt(self, trigger: str, towards: Phase) -> None:
         """Fire a trigger that acts; if it fails, record and tell why."""
+        self._begun = time.monotonic()
         try:
             self._fire(trigger)
         except KeyboardInterrupt as interruption:
-            error = _interrupted(interruption, towards)
+            error = interrupted(
+                interruption, f"interrupted on the way to {towards}", hint="`polis up` goes on from here"
+            )
             self._note_failure(error, towards)
             raise error from interruption
         except PolisError as error:
@@ -153,7 +165,6 @@ class Machine:
             self._record.created_from = self._states[to].fingerprint(self._seen.observation)
         self._record.depart(to)
         self._store.save(self._record)
-        self._begun = time.monotonic()
 
     def _enter(self, event: Any) -> None:
         to = Phase(event.transition.dest)
@@ -223,19 +234,23 @@ class Machine:
         observation = self._seen.observation
         return [str(above) for above in phase.above if self._states[above].has_traces(observation)]
 
-    def _reconcile(self, seen: Assessment) -> None:
-        """Say and record where the record claims more than can be observed, and skip what holds."""
-        if seen.held.rank < self.phase.rank:
-            self._emit(DriftFound(phase=seen.held.above[0], reason=seen.obstacle))
-            self._fire(f"fall_to_{seen.held}")
-        for phase in ORDER[1 : self.phase.rank + 1]:
-            self._emit(PhaseSkipped(phase=phase))
-        if seen.verdict is not None and seen.verdict.recreate:
+    def _reconcile(self, found: Plan) -> None:
+        """Refuse what needs a new instance; say and record where the record claims more than can be observed."""
+        if found.recreate:
             raise ChangesPending(
-                seen.obstacle,
+                self._seen.obstacle,
                 remains="the VM and all that is in it",
                 hint="`polis up --recreate` deletes this VM and makes a new one",
                 phase=Phase.LAUNCHED,
+            )
+        if found.drift:
+            self._emit(DriftFound(phase=found.held.above[0], reason=found.drift))
+            self._fire(f"fall_to_{found.held}")
+        for phase in ORDER[1 : self.phase.rank + 1]:
+            self._emit(PhaseSkipped(phase=phase))
+        for change in found.deferred:
+            self._emit(
+                Warned(message=f"{change} takes effect when the VM is next switched on: `polis stop`, `polis up`")
             )
 
     def _settle(self) -> None:
@@ -248,8 +263,12 @@ class Machine:
         error.phase = error.phase or towards
         error.remains = error.remains or _remains(self.phase, self._seen.observation)
         self._record.fail(error)
-        self._emit(PhaseFailed(phase=error.phase, kind=error.kind, message=str(error)))
-        self._store.save(self._record)
+        seconds = round(time.monotonic() - self._begun, 3)
+        self._emit(PhaseFailed(phase=error.phase, kind=error.kind, message=str(error), duration_s=seconds))
+        try:
+            self._store.save(self._record)
+        except PolisError as unsaved:  # what stopped the action matters more than that it could not be written down
+            self._emit(Warned(message=f"the failure could not be recorded: {unsaved}"))
 
 
 class _Model:
@@ -257,11 +276,6 @@ class _Model:
 
     state: str
     trigger: Callable[[str], bool]
-
-
-def _interrupted(interruption: KeyboardInterrupt, towards: Phase) -> Interrupted:
-    kind = Terminated if interruption.args and interruption.args[0] != "SIGINT" else Interrupted
-    return kind(f"interrupted on the way to {towards}", hint="`polis up` goes on from here", phase=towards)
 
 
 def _remains(phase: Phase, observation: Observation) -> str:

@@ -5,14 +5,18 @@ Proof is, in this order: the owner that the driver stamped on the instance, the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polis.drivers.base import InstanceState
 from polis.errors import ForeignInstance
 
 if TYPE_CHECKING:
+    from polis.drivers.base import Instance
     from polis.states.observation import Observation
     from polis.store import Record
+
+ADOPT = "choose another name with `-n`, or take it over with `polis up --adopt`"
 
 
 def owner(seen: Observation) -> str | None:
@@ -29,34 +33,50 @@ def is_named(seen: Observation, workspace: str) -> bool:
     return marker is None or marker.workspace == workspace
 
 
-def objection(record: Record | None, seen: Observation, workspace: str) -> str:
-    """Return in words why the instance may not be touched, or an empty string."""
+@dataclass(frozen=True)
+class Objection:
+    """Why an instance may not be touched, and what the user can do about that."""
+
+    reason: str
+    remedy: str
+
+
+def objection(record: Record | None, seen: Observation, workspace: str) -> Objection | None:
+    """Return why the instance may not be touched, or None if it is this workspace's own."""
     if seen.instance is None:
-        return ""
+        return None
     who = owner(seen)
-    if record is None:
-        return "" if who is not None and is_named(seen, workspace) else "it carries no mark of a Polis workspace"
+    if who is None and record is not None and record.created_from is not None:
+        return None
     if who is None:
-        return "" if record.created_from is not None else "it carries no mark of this workspace"
-    return "" if who == record.id else f"it belongs to another workspace (id {who})"
+        return _unmarked(seen, seen.instance, workspace)
+    if record is None and not is_named(seen, workspace):
+        return Objection("the mark in it names another workspace", ADOPT)
+    if record is not None and who != record.id:
+        return Objection(f"it belongs to another workspace (id {who})", ADOPT)
+    return None
+
+
+def _unmarked(seen: Observation, instance: Instance, workspace: str) -> Objection:
+    another = "choose another name with `-n`"
+    if instance.state is InstanceState.DELETED:
+        recover, purge = (f"{instance.driver} {verb} {workspace}" for verb in ("recover", "delete --purge"))
+        remedy = f"{another}; or `{recover}` brings it back, `{purge}` frees the name"
+        return Objection(instance.detail or "it is deleted", remedy)
+    if seen.report is None:
+        condition = f"it is {instance.state}" if not seen.is_on else "it does not answer"
+        switch_on = f"; or switch it on (`{instance.driver} start {workspace}`), then run the command again"
+        return Objection(f"{condition}, so whose it is cannot be told", another + switch_on)
+    return Objection("it carries no mark of a Polis workspace", another)
 
 
 def check(record: Record, seen: Observation, workspace: str) -> None:
     """Raise ForeignInstance if the instance is not this workspace's own."""
-    reason = objection(record, seen, workspace)
-    if reason and seen.instance is not None and seen.instance.state is InstanceState.DELETED:
-        tool = seen.instance.driver
-        raise ForeignInstance(
-            f"a deleted instance keeps the name {workspace}, and this workspace did not create it",
-            cause=seen.instance.detail,
-            remains="the instance is untouched",
-            hint=f"choose another name with `-n`; or `{tool} recover {workspace}` brings it back, "
-            f"`{tool} delete --purge {workspace}` frees the name",
-        )
-    if reason:
-        raise ForeignInstance(
-            f"an instance named {workspace} exists, and this workspace did not create it",
-            cause=reason,
-            remains="the instance is untouched",
-            hint="choose another name with `-n`, or take it over with `polis up --adopt`",
-        )
+    problem = objection(record, seen, workspace)
+    if problem is None or seen.instance is None:
+        return
+    if seen.instance.state is InstanceState.DELETED:
+        message = f"a deleted instance keeps the name {workspace}, and this workspace did not create it"
+    else:
+        message = f"an instance named {workspace} exists, and this workspace did not create it"
+    raise ForeignInstance(message, cause=problem.reason, remains="the instance is untouched", hint=problem.remedy)

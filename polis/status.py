@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from polis.assessment import Assessment
     from polis.config import Spec
     from polis.guest.checks import Failure
-    from polis.guest.report import GuestReport
+    from polis.guest.report import CheckResult, GuestReport
+    from polis.ownership import Objection
     from polis.states.base import State
     from polis.states.observation import Observation
     from polis.store import Record
@@ -44,7 +45,7 @@ def summarise(
     seen: Observation,
     *,
     notes: tuple[str, ...],
-    foreign: str,
+    foreign: Objection | None,
     target: Phase = Phase.HEALTHY,
 ) -> Status:
     """Return the status: never a phase above what is observable, never one above what is remembered."""
@@ -52,6 +53,7 @@ def summarise(
     held = Phase.ABSENT if foreign else assessment.held
     recorded = record.phase if record is not None else Phase.ABSENT
     phase = min(held, recorded, key=lambda phase: phase.rank) if record is not None else held
+    next_command = _next(phase, target, assessment, foreign)
     document: dict[str, Any] = {
         "schema": 1,
         "workspace": spec.name,
@@ -65,14 +67,15 @@ def summarise(
         "last_error": _last_error(record),
         "instance": _instance(seen),
         "services": _services(seen.report),
-        "checks": _checks(seen, assessment),
+        "checks": _checks(seen, assessment, next_command),
     }
-    return Status(document, (*notes, *([foreign] if foreign else [])), _next(phase, target, assessment, foreign))
+    return Status(document, (*notes, *([foreign.reason] if foreign else [])), next_command)
 
 
-def _drift(assessment: Assessment, recorded: Phase, foreign: str) -> list[dict[str, str]]:
+def _drift(assessment: Assessment, recorded: Phase, foreign: Objection | None) -> list[dict[str, str]]:
     if foreign:
-        return [{"phase": Phase.LAUNCHED.value, "reason": f"an instance of this name is not ours: {foreign}"}]
+        reason = f"an instance of this name is not ours: {foreign.reason}"
+        return [{"phase": Phase.LAUNCHED.value, "reason": reason}]
     if assessment.verdict is None or assessment.held.rank >= recorded.rank:
         return []
     return [{"phase": assessment.held.above[0].value, "reason": assessment.obstacle}]
@@ -138,36 +141,43 @@ def _services(report: GuestReport | None) -> list[dict[str, Any]]:
     return services
 
 
-def _checks(seen: Observation, assessment: Assessment) -> list[dict[str, Any]]:
+def _checks(seen: Observation, assessment: Assessment, next_command: str) -> list[dict[str, Any]]:
+    """Return what is known of the guest; whatever stands between it and its checks is mended by the next command."""
     report = seen.report
     if report is None:
         detail = str(seen.trouble) if seen.trouble is not None else assessment.obstacle
-        return [{"name": "guest-answers", "ok": False, "detail": detail}] if seen.instance is not None else []
+        answers = _check("guest-answers", detail, ok=False, mend=next_command)
+        return [answers] if seen.instance is not None else []
     cloud_init = report.cloud_init
+    provisioned = cloud_init.finished and not cloud_init.errors and report.sentinel is not None
+    said = "; ".join(cloud_init.errors or cloud_init.recoverable) or cloud_init.stage or "done"
+    docker = report.docker
     failed = {
         failure.check.name: failure
         for phase in (Phase.LAUNCHED, Phase.HEALTHY)
         for failure in checks.failures(report.checks, phase)
     }
     return [
-        {"name": "guest-answers", "ok": True, "detail": f"boot {report.boot_id}"},
-        {
-            "name": "cloud-init",
-            "ok": cloud_init.finished and not cloud_init.errors and report.sentinel is not None,
-            "detail": "; ".join(cloud_init.errors or cloud_init.recoverable) or cloud_init.stage or "done",
-        },
-        {"name": "docker", "ok": not report.docker.error, "detail": report.docker.error or report.docker.version},
-        *[_check(result.name, failed.get(result.name), result.actual) for result in report.checks],
+        _check("guest-answers", f"boot {report.boot_id}", ok=True),
+        _check("cloud-init", said, ok=provisioned, mend=next_command),
+        _check("docker", docker.error or docker.version, ok=not docker.error, mend=next_command),
+        *[_asked(result, failed.get(result.name)) for result in report.checks],
     ]
 
 
-def _check(name: str, failure: Failure | None, actual: str) -> dict[str, Any]:
-    return {"name": name, "ok": failure is None, "detail": failure.detail if failure is not None else actual}
+def _asked(result: CheckResult, failure: Failure | None) -> dict[str, Any]:
+    if failure is None:
+        return _check(result.name, result.actual, ok=True)
+    return _check(result.name, failure.detail, ok=False, mend=failure.check.mend)
 
 
-def _next(phase: Phase, target: Phase, assessment: Assessment, foreign: str) -> str:
+def _check(name: str, detail: str, *, ok: bool, mend: str = "") -> dict[str, Any]:
+    return {"name": name, "ok": ok, "detail": detail, "mend": "" if ok else mend}
+
+
+def _next(phase: Phase, target: Phase, assessment: Assessment, foreign: Objection | None) -> str:
     if foreign:
-        return "polis up --adopt"
+        return foreign.remedy
     if assessment.verdict is not None and assessment.verdict.recreate:
         return "polis up --recreate"
     if assessment.verdict is not None and assessment.verdict.remedy:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polis import assembly, events, lock, ownership
 from polis.drivers.base import InstanceState
 from polis.drivers.metered import Meter, MeteredDriver
-from polis.errors import ChangesPending, GuestUnreachable, InstanceMissing, NotFound, PolisError
+from polis.errors import (
+    ChangesPending,
+    ExitCode,
+    ForeignInstance,
+    GuestUnreachable,
+    InstanceMissing,
+    Interrupted,
+    NotFound,
+    PolisError,
+    interrupted,
+)
 from polis.guest.session import Guest
 from polis.journal import Journal
 from polis.phase import Phase
@@ -22,9 +33,12 @@ if TYPE_CHECKING:
 
     from polis.config import Spec
     from polis.drivers.base import Driver
+    from polis.history import Run
     from polis.machine import Machine
     from polis.paths import Paths
+    from polis.plan import Plan
     from polis.states.observation import Observation
+    from polis.store import Loaded
 
 STOP_LIMIT = 180.0
 """Seconds for all services to end by themselves before the VM is switched off."""
@@ -48,6 +62,7 @@ class Workspace:
         self._stream = stream
         self._store = Store(paths.workspace(spec.name))
         self._driver = MeteredDriver(driver)
+        self._current: Machine | None = None
 
     @property
     def meter(self) -> Meter:
@@ -70,7 +85,7 @@ class Workspace:
         """Reach the target phase and return the phase that holds. Raises what stopped it."""
         warnings = assembly.check(self.spec, self._driver)
         with self._changing("up", options.wait, options.target):
-            record, seen = self._record(adopt=options.adopt)
+            record, seen = self._recover(adopt=options.adopt)
             if seen.instance is None or options.recreate:
                 for text in warnings:
                     self._warn(text)
@@ -102,12 +117,28 @@ class Workspace:
         """Delete the VM and the record; return False if there was neither."""
         if not self._store.directory.exists() and self._driver.find(name=self.name) is None:
             return False
-        with self._changing("delete", wait, Phase.ABSENT):
-            self._machine(*self._record(adopt=False)).reset(Phase.ABSENT)
+        with self._changing("delete", wait, Phase.ABSENT) as journal:
+            self._machine(*self._recover(adopt=False)).reset(Phase.ABSENT)
+            self._stream.remove(journal)
             self._store.forget(last=lock.FILE)
         return True
 
     # ---- reading commands: no lock, nothing changed
+
+    def plan(self, options: UpOptions) -> Plan:
+        """Return what `up` with these options would do. Raises what `up` would raise before it acts."""
+        for text in assembly.check(self.spec, self._driver):
+            self._warn(text)
+        record, seen = self._identify(self._store.load(), adopt=options.adopt)
+        return self._machine(record, seen).plan(options.target, recreate=options.recreate)
+
+    def history(self) -> tuple[Run, ...]:
+        """Return the changing commands so far, oldest first. Raises NotFound."""
+        from polis import history
+
+        if not self._store.directory.exists():
+            raise _no_workspace(self.name)
+        return history.runs(Journal(self._store.directory).read())
 
     def status(self) -> Status:
         """Return what is remembered and what is seen."""
@@ -139,17 +170,68 @@ class Workspace:
 
     # ---- parts
 
+    @property
+    def _reached(self) -> Phase | None:
+        return self._current.phase if self._current is not None else None
+
     @contextlib.contextmanager
-    def _changing(self, command: str, wait: float, target: Phase) -> Iterator[None]:
-        with lock.hold(self._store.directory, command, wait=wait):
+    def _changing(self, command: str, wait: float, target: Phase) -> Iterator[Journal]:
+        """Hold the lock and keep the journal; a name that turns out to be somebody else's leaves nothing behind."""
+        fresh = not self._store.directory.exists()
+        with lock.hold(self._store.directory, command, wait=wait, tell=self._warn):
             journal = Journal(self._store.directory)
             self._stream.add(journal)
-            self._stream.emit(events.CommandStarted(command=command, target=target))
-            yield
+            try:
+                with self._told(command, target):
+                    yield journal
+            except ForeignInstance:
+                if fresh and self._store.load().record is None:
+                    self._store.forget(last=lock.FILE)
+                raise
 
-    def _record(self, *, adopt: bool) -> tuple[Record, Observation]:
-        """Return the record, rebuilt or begun if there is none, and what is seen; the instance is our own."""
+    @contextlib.contextmanager
+    def _told(self, command: str, target: Phase) -> Iterator[None]:
+        begun = time.monotonic()
+
+        def end(outcome: str, code: int, error: dict[str, Any] | None = None) -> None:
+            seconds = round(time.monotonic() - begun, 3)
+            self._stream.emit(
+                events.CommandEnded(
+                    command=command,
+                    outcome=outcome,
+                    exit_code=code,
+                    duration_s=seconds,
+                    phase=self._reached,
+                    error=error,
+                )
+            )
+
+        self._stream.emit(events.CommandStarted(command=command, target=target))
+        try:
+            yield
+        except PolisError as error:
+            outcome = "interrupted" if isinstance(error, Interrupted) else "failed"
+            end(outcome, error.exit_code, events.describe(error))
+            raise
+        except KeyboardInterrupt as interruption:
+            end("interrupted", interrupted(interruption, "interrupted").exit_code)
+            raise
+        except Exception:
+            end("failed", ExitCode.BUG)
+            raise
+        end("done", ExitCode.OK)
+
+    def _recover(self, *, adopt: bool) -> tuple[Record, Observation]:
+        """Return the record, mended, rebuilt or begun where needed, and what is seen; the instance is our own."""
         loaded = self._store.recover()
+        known = loaded.record.id if loaded.record is not None else None
+        record, seen = self._identify(loaded, adopt=adopt)
+        if known not in (None, record.id):
+            self._store.save(record)
+        return record, seen
+
+    def _identify(self, loaded: Loaded, *, adopt: bool) -> tuple[Record, Observation]:
+        """Return record and observation that belong together; changes nothing. Raises ForeignInstance."""
         for note in loaded.notes:
             self._warn(note)
         self._require_driver(loaded.record)
@@ -163,7 +245,6 @@ class Workspace:
                 self._warn("the record was lost; it is rebuilt from what is observed")
         elif adopt and (owner := ownership.owner(seen)) not in (None, record.id):
             record.id = str(owner)
-            self._store.save(record)
         ownership.check(record, seen, self.name)
         return record, seen
 
@@ -180,13 +261,13 @@ class Workspace:
     def _existing(self) -> tuple[Record, Observation]:
         if not self.exists():
             raise _no_workspace(self.name)
-        return self._record(adopt=False)
+        return self._recover(adopt=False)
 
     def _machine(self, record: Record, seen: Observation) -> Machine:
         from polis.machine import Machine
 
         record.driver = self._driver.name
-        return Machine(
+        self._current = Machine(
             states=assembly.states(self.spec, self._driver, record.id, self._stream.emit),
             store=self._store,
             record=record,
@@ -194,6 +275,7 @@ class Workspace:
             seen=seen,
             emit=self._stream.emit,
         )
+        return self._current
 
     def _observe(self, record: Record | None) -> Observation:
         return observe(Guest(self._driver, self.name), record.created_from if record is not None else None)

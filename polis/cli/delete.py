@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from polis.cli import output
+from polis.cli.globals import Wait
 from polis.cli.session import confirm, globals_of, open_workspace, reporting
 
 
 def delete(
     context: typer.Context,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for another polis to finish.")] = 0.0,
+    wait: Wait = 0.0,
 ) -> None:
     """Delete the VM with all that is in it, and the record. Downloaded base images stay in the cache."""
     options = globals_of(context)

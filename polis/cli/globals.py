@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +15,20 @@ VALUED = {"-n": "--name", "--name": "--name", "--driver": "--driver", "--config"
 FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose", "--no-color", "-y", "--yes")
 PASSING = ("exec", "shell")
 """Commands whose words belong to a command in the guest, from the first that is not an option."""
+WAIT = "--wait"
+"""The one option whose value may be left out; the parser knows no such options."""
+
+Wait = Annotated[
+    float,
+    typer.Option(
+        WAIT,
+        metavar="[SECONDS]",
+        min=0,
+        show_default=False,
+        help="Wait for another polis to finish: so long, or as long as it takes.",
+    ),
+]
+"""How a changing command takes that option."""
 
 
 @dataclass
@@ -48,7 +64,8 @@ def command_of(words: Sequence[str]) -> str | None:
 def hoist(argv: Sequence[str]) -> list[str]:
     """Return the command line with its global options moved to the front, where the parser expects them.
 
-    Words after `--`, and those that `exec` and `shell` pass into the guest, stay untouched.
+    `--wait` without a number gets one: no limit. Words after `--`, and those that `exec` and `shell` pass into the
+    guest, stay untouched.
     """
     front: list[str] = []
     rest: list[str] = []
@@ -65,7 +82,17 @@ def hoist(argv: Sequence[str]) -> list[str]:
         elif option in VALUED:
             front += [word, *words[:1]]
             words = words[1:]
+        elif word == WAIT and command not in PASSING and not _is_number("".join(words[:1])):
+            rest.append(f"{WAIT}=inf")  # in one word, so that nobody takes the value for a command
         else:
             command = command or ("" if word.startswith("-") else word)
             rest.append(word)
     return front + rest
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

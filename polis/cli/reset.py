@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from polis.cli.globals import Wait
 from polis.cli.session import confirm, globals_of, open_workspace, reporting
 from polis.cli.up import tell
 from polis.phase import Phase
@@ -14,7 +15,7 @@ from polis.phase import Phase
 def reset(
     context: typer.Context,
     to: Annotated[Phase | None, typer.Option(help="Leave all phases above this one.")] = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for another polis to finish.")] = 0.0,
+    wait: Wait = 0.0,
 ) -> None:
     """Leave the current phase (one back), or go further with --to; `--to absent` deletes the VM."""
     options = globals_of(context)

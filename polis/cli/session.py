@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from polis.cli import output
 from polis.cli.globals import Globals
-from polis.errors import Interrupted, PolisError, Terminated, UsageError
+from polis.errors import PolisError, UsageError, interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,8 +70,7 @@ def reporting(options: Globals, *, stream: bool = False) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interruption:
-        kind = Terminated if interruption.args and interruption.args[0] != "SIGINT" else Interrupted
-        problem: PolisError = kind("interrupted", hint="run the same command again")
+        problem: PolisError = interrupted(interruption, "interrupted", hint="run the same command again")
     except PolisError as caught:
         problem = caught
     else:

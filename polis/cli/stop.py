@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from polis.cli import output
+from polis.cli.globals import Wait
 from polis.cli.session import globals_of, open_workspace, reporting
 
 
 def stop(
     context: typer.Context,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for another polis to finish.")] = 0.0,
+    wait: Wait = 0.0,
 ) -> None:
     """Stop the services, then switch the VM off. `polis up` brings all back in seconds."""
     options = globals_of(context)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polis.cli import output
+from polis.cli.globals import Wait
 from polis.cli.session import confirm, globals_of, open_workspace, reporting
 from polis.phase import Phase
 
@@ -15,16 +16,22 @@ if TYPE_CHECKING:
     from polis.workspace import Workspace
 
 
+Image = Annotated[str | None, typer.Option(help="Base image: a name, or a descriptor file.")]
+CloudInit = Annotated[Path | None, typer.Option(help="Replace the shipped cloud-init document.")]
+BundlePath = Annotated[Path | None, typer.Option(help="Replace the shipped bundle: a directory or a tar.")]
+Version = Annotated[str | None, typer.Option(help="Version of the images, for example v0.5.0.")]
+
+
 def up(
     context: typer.Context,
     to: Annotated[Phase, typer.Option(help="Stop at this phase.")] = Phase.HEALTHY,
     recreate: Annotated[bool, typer.Option("--recreate", help="Delete the VM first, with all that is in it.")] = False,
     adopt: Annotated[bool, typer.Option("--adopt", help="Take over an instance whose record was lost.")] = False,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for another polis to finish.")] = 0.0,
-    image: Annotated[str | None, typer.Option(help="Base image: a name, or a descriptor file.")] = None,
-    cloud_init: Annotated[Path | None, typer.Option(help="Replace the shipped cloud-init document.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Replace the shipped bundle: a directory or a tar.")] = None,
-    version: Annotated[str | None, typer.Option(help="Version of the images, for example v0.5.0.")] = None,
+    wait: Wait = 0.0,
+    image: Image = None,
+    cloud_init: CloudInit = None,
+    bundle: BundlePath = None,
+    version: Version = None,
 ) -> None:
     """Take the workspace to healthy, from wherever it is.
 

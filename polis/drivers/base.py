@@ -29,11 +29,29 @@ class InstanceState(StrEnum):
 
 
 @dataclass(frozen=True)
+class Forward:
+    """A TCP port of the host's loopback address that leads to a port of the guest."""
+
+    host: int
+    guest: int
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What of a machine may change when it is next switched on. Sizes are bytes; disks only grow."""
+
+    cpus: int
+    memory: int
+    disk: int
+    forwards: tuple[Forward, ...] = ()
+
+
+@dataclass(frozen=True)
 class Instance:
     """A machine as its driver sees it, whether or not it answers.
 
     `owner` is the id of the workspace that created it, where the driver can stamp one on the instance;
-    None means that the instance itself cannot tell.
+    None means that the instance itself cannot tell. `hardware` is None where the driver cannot tell it cheaply.
     """
 
     driver: str
@@ -42,6 +60,7 @@ class Instance:
     owner: str | None = None
     ipv4: tuple[str, ...] = ()
     detail: str = ""
+    hardware: Hardware | None = None
 
 
 @dataclass(frozen=True)
@@ -66,14 +85,6 @@ class Image:
     initrd: Artifact | None = None
     cmdline: str = ""
     alias: str = ""
-
-
-@dataclass(frozen=True)
-class Forward:
-    """A TCP port of the host's loopback address that leads to a port of the guest."""
-
-    host: int
-    guest: int
 
 
 @dataclass(frozen=True)

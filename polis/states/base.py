@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from polis.drivers.base import Driver, LaunchRequest
+    from polis.drivers.base import Driver, Hardware, LaunchRequest
     from polis.events import Event
     from polis.guest.session import Guest
     from polis.phase import Phase
@@ -20,13 +20,15 @@ class Verdict:
     """Whether a phase's evidence was seen, and if not, in words, what is different.
 
     `recreate` says that only a new instance can change that, so it is never done silently. `remedy` is the next command
-    to type where it is not `polis up`.
+    to type where it is not `polis up`. `deferred` tells what is wanted otherwise and will change when the instance is
+    next switched on, though the phase holds.
     """
 
     holds: bool
     reason: str = ""
     recreate: bool = False
     remedy: str = ""
+    deferred: tuple[str, ...] = ()
 
 
 HOLDS = Verdict(holds=True)
@@ -81,6 +83,11 @@ class Birth(Protocol):
     @property
     def fingerprint(self) -> str:
         """Return the fingerprint of what cannot be changed without a new instance."""
+        ...
+
+    @property
+    def hardware(self) -> Hardware:
+        """Return what may change whenever the instance is switched on."""
         ...
 
     def request(self) -> LaunchRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from polis.events import PhaseProgress, Warned
 from polis.guest import checks
 from polis.guest.session import MARGIN
 from polis.phase import Phase
+from polis.states import hardware
 from polis.states.base import HOLDS, Verdict, lacks
 from polis.states.provisioning import shortcoming
 
@@ -57,7 +59,8 @@ class Launched:
             return lacks(f"the VM is {_in_words(observation.instance.state)}")
         if observation.report is None:
             return lacks(f"the guest does not answer ({observation.trouble or 'no reason given'})")
-        return _judge_guest(observation.report)
+        verdict = _judge_guest(observation.report)
+        return dataclasses.replace(verdict, deferred=self._deferred(observation)) if verdict.holds else verdict
 
     def has_traces(self, observation: Observation) -> bool:
         """Return whether there is an instance."""
@@ -80,6 +83,10 @@ class Launched:
     def leave(self, observation: Observation) -> None:  # noqa: ARG002 -- the protocol of all states
         """Delete this instance, and no other."""
         self._bench.driver.delete(name=self._bench.name)
+
+    def _deferred(self, observation: Observation) -> tuple[str, ...]:
+        actual = observation.instance.hardware if observation.instance is not None else None
+        return hardware.changes(actual, self._birth.hardware) if actual is not None else ()
 
     def _await_cloud_init(self, deadline: float) -> None:
         while (left := deadline - time.monotonic()) > 0:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -80,3 +81,13 @@ def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> Non
     with pytest.raises(HostUnsuitable) as caught, lock.hold(tmp_path / "file" / "workspace", "up"):
         pass
     assert "POLIS_HOME" in caught.value.hint
+
+
+@pytest.mark.processes
+def test_who_waits_is_told_for_whom(tmp_path: Path) -> None:
+    told: list[str] = []
+    waiting = lock.hold(tmp_path / "w", "stop", wait=0.1, tell=told.append)
+    with lock.hold(tmp_path / "w", "up"), pytest.raises(Locked, match=r"within 0\.1 s"):
+        waiting.__enter__()
+    (line,) = told
+    assert f"`polis up` (pid {os.getpid()})" in line

@@ -1,0 +1,130 @@
+"""`polis history`: what was done to the workspace, how long it took, and why it failed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polis.cli import output
+from polis.cli.session import globals_of, open_workspace, reporting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polis.history import PhaseRun, Run, Summary
+
+TEXT_LIMIT = 300
+"""Characters of a message that are shown; `--json` has all."""
+
+MINUTE = 60
+HOUR = 3600
+
+
+def history(
+    context: typer.Context,
+    last: Annotated[int, typer.Option("-l", "--last", min=0, help="How many commands to show; 0: all.")] = 10,
+) -> None:
+    """Show the commands that changed the workspace, newest last, and what each phase usually takes."""
+    options = globals_of(context)
+    with reporting(options):
+        from polis import history as past
+
+        workspace = open_workspace(options)
+        found = workspace.history()
+        past.mark_at_work(found)
+        shown = found[-last:] if last else found
+        summary = past.summarise(found)
+        if options.json:
+            output.document(
+                {
+                    "schema": 1,
+                    "workspace": workspace.name,
+                    "runs": [run.document() for run in shown],
+                    "summary": [phase.document() for phase in summary],
+                }
+            )
+        else:
+            output.result(render(shown, len(found), summary))
+
+
+def render(shown: Sequence[Run], total: int, summary: Sequence[Summary]) -> str:
+    """Return the last commands, and the summary of all, for people."""
+    if not shown:
+        return "nothing was done to this workspace yet"
+    lines = [line for run in shown for line in _run(run)]
+    if len(shown) < total:
+        lines.insert(0, f"({total - len(shown)} earlier commands: `polis history --last 0` shows all)")
+    return "\n".join([*lines, *_summary(summary, total)])
+
+
+def _run(run: Run) -> list[str]:
+    code = f"exit code {run.exit_code}" if run.exit_code is not None else ""
+    words = [_outcome(run.outcome), code, _duration(run.duration_s)]
+    if not any(part.reason for part in run.phases) and run.error is not None:
+        words.append(_line(run.error["message"]))
+    return [
+        f"{_time(run.started_at)}  {_typed(run)}: {', '.join(word for word in words if word)}",
+        *[f"    {part.phase:<15}{_part(part)}" for part in run.phases],
+        *[f"    warning: {_line(text)}" for text in run.warnings],
+    ]
+
+
+def _typed(run: Run) -> str:
+    """Return the command with the target of an `up` that was to stop earlier."""
+    to = f" --to {run.target}" if run.command == "up" and run.target not in ("", "healthy") else ""
+    return _line(f"{run.command}{to}")
+
+
+def _part(part: PhaseRun) -> str:
+    words = [_outcome(part.outcome)]
+    if part.duration_s is not None:
+        words.append(f"in {_duration(part.duration_s)}")
+    if part.attempts > 1:
+        words.append(f"at attempt {part.attempts}")
+    if part.retries:
+        words.append(f"after {part.retries} retries (the last because: {_line(part.retry_reason)})")
+    told = " ".join(words)
+    why = f": {_line(part.reason)}" if part.reason else ""
+    drift = f"; it had held before: {_line(part.drift)}" if part.drift else ""
+    return f"{told}{why}{drift}"
+
+
+def _summary(summary: Sequence[Summary], total: int) -> list[str]:
+    if not summary:
+        return []
+    rows = [
+        f"    {phase.phase:<15}{phase.entered:>8}{phase.failed:>8}   {_duration(phase.median_s) or '-'}"
+        for phase in summary
+    ]
+    return ["", f"in all {total} commands:", f"    {'':<15}{'entered':>8}{'failed':>8}   median", *rows]
+
+
+def _outcome(outcome: str) -> str:
+    return outcome.replace("-", " ")
+
+
+def _time(text: str) -> str:
+    """Return the time in UTC, to the second; a text that is none as it is."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    except (ValueError, OverflowError):
+        return f"{_line(text)[:20]:<20}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < MINUTE:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < HOUR:
+        return f"{whole // MINUTE} min {whole % MINUTE} s"
+    return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
+
+
+def _line(text: str) -> str:
+    """Return a message on one line of bearable length."""
+    line = " ".join(text.split())
+    return line if len(line) <= TEXT_LIMIT else f"{line[:TEXT_LIMIT]}…"
