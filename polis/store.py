@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import socket
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from polis import durable
+from polis import durable, migration
 from polis.errors import ConfigurationError, HostUnsuitable, PolisError
 from polis.phase import Phase
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 FILE = "state.json"
 BACKUP = "state.json.bak"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+BOOT_TIME_ERROR = 2.0
+"""Seconds by which two answers of the kernel about its boot time may differ: it tells whole ones."""
+
 SIZE_LIMIT = 1024 * 1024
 """Bytes above which a file is not read: no record of ours comes near."""
 
@@ -50,6 +54,7 @@ class InFlight(_Strict):
 
     to: Phase
     started_at: datetime
+    uptime_s: Annotated[float, Field(ge=0, description="Seconds since the host was started, when the action began")]
     pid: int
     host: str
     boot_id: str
@@ -70,7 +75,7 @@ class LastError(_Strict):
 class Record(_Strict):
     """All that Polis remembers of a workspace."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     workspace: str
     id: str = Field(default_factory=lambda: str(uuid.uuid4()), description="Stamped on instance and guest: ownership")
     driver: str
@@ -113,7 +118,12 @@ class Record(_Strict):
     def depart(self, to: Phase) -> None:
         """Record that an action towards a phase begins in this process."""
         self.transition = InFlight(
-            to=to, started_at=datetime.now(UTC), pid=os.getpid(), host=socket.gethostname(), boot_id=host_boot_id()
+            to=to,
+            started_at=datetime.now(UTC),
+            uptime_s=_uptime(),
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            boot_id=host_boot_id(),
         )
         self.tries = {**self.tries, to: self.tries.get(to, 0) + 1}
 
@@ -137,6 +147,7 @@ class Loaded:
 
     record: Record | None
     notes: tuple[str, ...] = ()
+    migrated_from: int | None = None
 
 
 class Store:
@@ -154,21 +165,26 @@ class Store:
         """
         problem = f"the record {self._path} is missing"
         try:
-            record = _read(self._path)
+            record, version = _read(self._path)
         except _Damaged as damage:
             problem, record = f"the record {self._path} is damaged ({damage})", None
         else:
             if record is not None or not self._backup.exists():
-                return Loaded(record)
+                return Loaded(record, migrated_from=version if version != SCHEMA_VERSION else None)
         with contextlib.suppress(_Damaged):
-            record = _read(self._backup)
+            record, _ = _read(self._backup)
         answer = "using the previous one" if record is not None else "it is rebuilt from what is observed"
         return Loaded(record, (f"{problem}; {answer}",))
 
     def recover(self) -> Loaded:
-        """Do what `load` does and put a damaged file aside as evidence; for the holder of the lock."""
+        """Do what `load` does, put a damaged file aside as evidence, and keep one of an older Polis beside its heir.
+
+        For the holder of the lock. Raises what `load` raises.
+        """
         durable.sweep(self.directory, FILE)
         loaded = self.load()
+        if loaded.migrated_from is not None and loaded.record is not None:
+            return self._migrate(loaded.record, loaded.migrated_from)
         if not loaded.notes or not self._path.exists():
             return loaded
         aside = self._path.with_name(f"{FILE}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
@@ -176,6 +192,14 @@ class Store:
             self._path.replace(aside)
             durable.sync_directory(self.directory)
         return Loaded(loaded.record, (*loaded.notes, f"the damaged file is kept as {aside.name}"))
+
+    def _migrate(self, record: Record, version: int) -> Loaded:
+        original = self._path.with_name(f"{FILE}.schema-{version}")
+        with _explained(self._path):
+            durable.write(original, self._path.read_bytes())
+        self.save(record)
+        note = f"the record was of an older Polis (schema version {version}); the original is kept as {original.name}"
+        return Loaded(record, (note,))
 
     def save(self, record: Record) -> None:
         """Replace the record durably; the previous one stays as the backup.
@@ -185,12 +209,18 @@ class Store:
         data = record.model_dump_json(indent=1).encode() + b"\n"
         with _explained(self._path):
             durable.private_directory(self.directory)
+            if not self._path.exists():
+                durable.anchor(self.directory)
             durable.write(self._path, data, backup=self._backup)
 
     def forget(self, *, last: str) -> None:
-        """Remove all files of the workspace, the one named `last` (the lock) at the end; the workspace is no more."""
+        """Remove all files of the workspace, the one named `last` (the lock) at the end; the workspace is no more.
+
+        The record goes after its backup, so that nobody who reads meanwhile takes an older one for it.
+        """
+        order = (FILE, last)
         with _explained(self._path), contextlib.suppress(FileNotFoundError):
-            for path in sorted(self.directory.iterdir(), key=lambda path: path.name == last):
+            for path in sorted(self.directory.iterdir(), key=lambda path: (path.name in order, path.name == last)):
                 path.unlink()
             with contextlib.suppress(OSError):  # somebody who waited for the lock has made it anew
                 self.directory.rmdir()
@@ -220,37 +250,48 @@ def is_alive(flight: InFlight) -> bool:
     import psutil
 
     try:
-        born: float = psutil.Process(flight.pid).create_time()
+        born: float = psutil.Process(flight.pid).create_time() - psutil.boot_time()
     except psutil.Error:
         return False
-    return born <= flight.started_at.timestamp() + 1.0  # clocks of kernel and process differ by some milliseconds
+    return born <= flight.uptime_s + BOOT_TIME_ERROR
+
+
+def _uptime() -> float:
+    import psutil
+
+    return max(0.0, time.time() - psutil.boot_time())
 
 
 class _Damaged(Exception):
     """The file is not a record."""
 
 
-def _read(path: Path) -> Record | None:
+def _read(path: Path) -> tuple[Record | None, int]:
+    """Return the record and the schema version of its file; (None, today's) if there is no file."""
     with _explained(path):
         try:
             with path.open("rb") as file:
                 data = file.read(SIZE_LIMIT + 1)
         except FileNotFoundError:
-            return None
+            return None, SCHEMA_VERSION
     if len(data) > SIZE_LIMIT:
         raise _Damaged(f"larger than {SIZE_LIMIT} bytes")
     return _parse(data, path)
 
 
-def _parse(data: bytes, path: Path) -> Record:
+def _parse(data: bytes, path: Path) -> tuple[Record, int]:
     import json
 
     try:
         raw = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise _Damaged(f"no JSON: {error}") from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if not isinstance(raw, dict):
+        raise _Damaged("no JSON object")
+    version = raw.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise _Damaged("schema_version: no number")
+    if version > SCHEMA_VERSION:
         raise ConfigurationError(
             f"the record {path} was written by a newer Polis",
             cause=f"schema version {version}; this Polis knows {SCHEMA_VERSION}",
@@ -258,7 +299,7 @@ def _parse(data: bytes, path: Path) -> Record:
             hint="install the newer Polis again",
         )
     try:
-        return Record.model_validate(raw)
+        return Record.model_validate(migration.migrate(raw, to=SCHEMA_VERSION)), version
     except ValidationError as error:
         first = error.errors()[0]
         raise _Damaged(f"{'.'.join(map(str, first['loc'])) or 'top level'}: {first['msg']}") from error

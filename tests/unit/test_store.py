@@ -3,13 +3,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +19,10 @@ from hypothesis import strategies as st
 from polis import durable
 from polis.errors import ConfigurationError, HostUnsuitable, RegistryUnavailable
 from polis.phase import ORDER, Phase
-from polis.store import BACKUP, FILE, InFlight, Record, Store, is_alive, schema
+from polis.store import BACKUP, FILE, SCHEMA_VERSION, InFlight, Loaded, Record, Store, is_alive, schema
 
 SCHEMA = Path(__file__).parents[2] / "state-schema.json"
+OLDER = Path(__file__).parents[1] / "data/records/schema-1.json"
 
 
 @pytest.fixture
@@ -114,7 +117,7 @@ def test_unknown_keys_are_damage(store: Store) -> None:
 
 def test_a_record_of_a_newer_polis_is_refused_untouched(store: Store) -> None:
     store.save(record())
-    newer = json.dumps({"schema_version": 2, "anything": True}).encode()
+    newer = json.dumps({"schema_version": SCHEMA_VERSION + 1, "anything": True}).encode()
     (store.directory / FILE).write_bytes(newer)
     with pytest.raises(ConfigurationError, match="newer Polis") as caught:
         store.recover()
@@ -170,11 +173,40 @@ def test_sinking_forgets_what_lies_above() -> None:
     assert set(made.phases) == {Phase.LAUNCHED, Phase.CONFIGURED}
 
 
-def flight(pid: int, started_at: datetime | None = None) -> InFlight:
+def test_a_record_of_an_older_polis_is_migrated_and_the_original_kept(store: Store) -> None:
+    store.directory.mkdir()
+    shutil.copy(OLDER, store.directory / FILE)
+    read = store.load().record
+    assert (store.directory / FILE).read_bytes() == OLDER.read_bytes()  # a reader changes nothing
+    loaded = store.recover()
+    assert loaded.record == read
+    assert loaded.record is not None
+    assert loaded.record.phase is Phase.CONFIGURED
+    assert loaded.record.phases[Phase.LAUNCHED].duration_s == 94.5
+    assert loaded.record.transition is not None
+    assert not is_alive(loaded.record.transition)
+    assert "schema version 1" in loaded.notes[0]
+    assert (store.directory / f"{FILE}.schema-1").read_bytes() == OLDER.read_bytes()
+    validate(store.directory / FILE)
+    assert store.recover() == Loaded(loaded.record)
+
+
+@pytest.mark.parametrize("change", [{"transition": 3}, {"transition": {"to": "launched"}}, {"surprise": 1}])
+def test_a_damaged_record_of_an_older_polis_is_damaged_all_the_same(store: Store, change: dict[str, Any]) -> None:
+    store.directory.mkdir()
+    (store.directory / FILE).write_text(json.dumps({**json.loads(OLDER.read_text()), **change}))
+    loaded = store.recover()
+    assert loaded.record is None
+    assert "damaged" in loaded.notes[0]
+
+
+def flight(pid: int, uptime_s: float | None = None) -> InFlight:
     made = record()
     made.depart(Phase.LAUNCHED)
     assert made.transition is not None
-    return made.transition.model_copy(update={"pid": pid, "started_at": started_at or datetime.now(UTC)})
+    return made.transition.model_copy(
+        update={"pid": pid, "uptime_s": made.transition.uptime_s if uptime_s is None else uptime_s}
+    )
 
 
 @pytest.mark.processes
@@ -184,9 +216,36 @@ def test_an_action_in_flight_is_alive_only_as_long_as_its_own_process() -> None:
     ours = flight(child.pid)
     assert is_alive(ours)
     # The number given to another process: it was born after the action began.
-    assert not is_alive(flight(child.pid, datetime.now(UTC) - timedelta(hours=1)))
+    assert not is_alive(flight(child.pid, ours.uptime_s - 60))
     child.communicate(b"\n")
     assert not is_alive(ours)
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0])
+def test_an_action_stays_alive_when_somebody_sets_the_clock(monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    ours = flight(os.getpid())
+    # The kernel tells its boot time, and with it every process's birth, by the clock as it is set now.
+    born, booted = psutil.Process().create_time(), psutil.boot_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _self: born + jump)
+    monkeypatch.setattr(psutil, "boot_time", lambda: booted + jump)
+    assert is_alive(ours)
+
+
+def test_a_clock_that_jumped_back_makes_no_invalid_record(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = record(Phase.LAUNCHED)
+    monkeypatch.setattr("polis.store.datetime", _Yesterday)
+    made.depart(Phase.CONFIGURED)
+    made.arrive(Phase.CONFIGURED, fingerprint="", duration_s=-3600.0)
+    store.save(made)
+    validate(store.directory / FILE)
+    assert made.phases[Phase.CONFIGURED].entered_at < made.phases[Phase.LAUNCHED].entered_at
+    assert store.load().record == made
+
+
+class _Yesterday(datetime):
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) - timedelta(days=1)
 
 
 def test_an_action_of_another_boot_or_host_is_dead() -> None:
