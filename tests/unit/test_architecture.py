@@ -15,14 +15,16 @@ LEAVES = {
     "errors",
     "events",
     "fingerprint",
+    "history",
     "journal",
     "lock",
+    "migration",
     "paths",
     "phase",
     "retry",
     "signals",
 }
-LEAVES |= {"config", "config_site", "config_sources", "store", "waiting"}
+LEAVES |= {"config", "config_site", "config_sources", "store", "waiting", "yamltext"}
 """Anyone may import these; they import only each other."""
 
 BELOW: dict[str, set[str]] = {
@@ -33,14 +35,15 @@ BELOW: dict[str, set[str]] = {
     "guest": {"drivers", "process"},
     "states": {"guest", "bundle", "cloudinit", "drivers"},
     "assessment": {"states"},
-    "machine": {"assessment", "states"},
-    "status": {"assessment", "states", "guest"},
+    "plan": {"assessment"},
+    "machine": {"assessment", "plan", "states"},
+    "status": {"assessment", "ownership", "states", "guest"},
     "ownership": {"states", "drivers"},
     "site": {"cloudinit"},
     "assembly": {"site", "states", "guest", "bundle", "cloudinit", "drivers"},
-    "workspace": {"assembly", "machine", "status", "ownership", "states", "guest", "drivers"},
+    "workspace": {"assembly", "machine", "plan", "status", "ownership", "states", "guest", "drivers"},
     "doctor": {"assembly", "drivers", "status", "workspace"},
-    "cli": {"workspace", "assembly", "doctor", "status"},
+    "cli": {"workspace", "assembly", "doctor", "plan", "status"},
     "__main__": {"cli"},
 }
 """For each part, the other parts that it may import besides the leaves."""

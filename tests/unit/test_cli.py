@@ -13,7 +13,7 @@ from polis import assembly, cli
 from polis.cli.globals import command_of, hoist
 from polis.cli.output import printable
 from polis.cloudinit import document
-from tests.simulation import SimulatedDriver
+from tests.simulated import SimulatedDriver
 
 
 class Terminal:
@@ -32,7 +32,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    driver = SimulatedDriver(tmp_path / "world.json")
+    driver = SimulatedDriver(path=tmp_path / "world.json")
     monkeypatch.setattr(assembly, "driver", lambda *_, **__: driver)
     monkeypatch.setenv("POLIS_RETRY", "{attempts: 2, base: 0.001, cap: 0.001}")
     return Terminal(driver)
@@ -208,7 +208,7 @@ def test_cloud_init_check_refuses_as_up_does(terminal: Terminal, tmp_path: Path)
         told[command] = result.stderr
     assert told["cloud-init check"] == told["up"]
     assert f"{path}:2:1: `users` must be a list" in told["up"]
-    assert not terminal.driver.world.exists()
+    assert not terminal.driver.path.exists()
 
 
 def test_cloud_init_check_tells_warnings(terminal: Terminal, tmp_path: Path) -> None:
@@ -219,6 +219,18 @@ def test_cloud_init_check_tells_warnings(terminal: Terminal, tmp_path: Path) -> 
     assert result.stdout.startswith("warning: ")
     assert result.stdout.endswith("can be used\n")
     assert json.loads(terminal.type(f"--json cloud-init check --cloud-init {path}").stdout)["warnings"]
+
+
+def test_status_tells_scripts_what_mends_a_check(terminal: Terminal) -> None:
+    terminal.type("up")
+    terminal.driver.failing = {"aslr": "0"}
+    terminal.driver.probes_without_docker = 1
+    checks = json.loads(terminal.type("status --json").stdout)["checks"]
+    assert {check["name"]: check["mend"] for check in checks if not check["ok"]} == {
+        "aslr": "polis exec sudo sysctl --system",
+        "docker": "polis exec sudo systemctl restart docker",
+    }
+    assert {check["mend"] for check in checks if check["ok"]} == {""}
 
 
 def test_status_tells_some_failed_checks_and_counts_the_rest(terminal: Terminal) -> None:

@@ -11,7 +11,7 @@ from polis.errors import ChangesPending, ForeignInstance
 from polis.phase import Phase
 from polis.store import Store
 from polis.workspace import UpOptions, Workspace
-from tests.simulation import SimulatedDriver
+from tests.simulated import SimulatedDriver
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def workspace(driver: SimulatedDriver) -> Workspace:
 
 
 def test_a_vm_of_another_driver_is_not_left_behind(tmp_path: Path) -> None:
-    first = SimulatedDriver(tmp_path / "first.json", name="first")
-    second = SimulatedDriver(tmp_path / "second.json", name="second")
+    first = SimulatedDriver(path=tmp_path / "first.json", name="first")
+    second = SimulatedDriver(path=tmp_path / "second.json", name="second")
     workspace(first).up(UpOptions(target=Phase.LAUNCHED))
     for attempt in (lambda: workspace(second).up(UpOptions()), lambda: workspace(second).status()):
         with pytest.raises(ChangesPending, match="made with the driver first, not second") as caught:
             attempt()
         assert "polis --driver first delete" in caught.value.hint
-    assert not second.world.exists()
+    assert not second.path.exists()
     workspace(first).delete()
     assert workspace(second).up(UpOptions()) is Phase.HEALTHY
     record = Store(paths.find().workspace("polis")).load().record
@@ -54,8 +54,8 @@ def test_a_vm_of_another_driver_is_not_left_behind(tmp_path: Path) -> None:
 
 
 def test_a_record_without_a_vm_moves_to_another_driver(tmp_path: Path) -> None:
-    first = SimulatedDriver(tmp_path / "first.json", name="first")
-    second = SimulatedDriver(tmp_path / "second.json", name="second")
+    first = SimulatedDriver(path=tmp_path / "first.json", name="first")
+    second = SimulatedDriver(path=tmp_path / "second.json", name="second")
     workspace(first).up(UpOptions(target=Phase.LAUNCHED))
     workspace(first).reset(Phase.ABSENT)
     assert workspace(second).up(UpOptions()) is Phase.HEALTHY
@@ -65,9 +65,9 @@ def test_a_record_without_a_vm_moves_to_another_driver(tmp_path: Path) -> None:
 
 
 def test_a_deleted_namesake_of_somebody_else_is_told_apart(tmp_path: Path) -> None:
-    driver = SimulatedDriver(tmp_path / "world.json", name="multipass", stamps=False)
+    driver = SimulatedDriver(path=tmp_path / "world.json", name="multipass", stamps=False)
     workspace(driver).up(UpOptions(target=Phase.LAUNCHED))
-    with driver._machine("polis") as machine:
+    with driver.change("polis") as machine:
         machine["state"] = "deleted"
     Store(paths.find().workspace("polis")).forget(last="lock")
     with pytest.raises(ForeignInstance, match="a deleted instance keeps the name polis") as caught:

@@ -26,7 +26,7 @@ from polis.phase import ORDER, Phase
 from polis.states import launched
 from polis.store import Record, Store
 from polis.workspace import UpOptions, Workspace
-from tests.simulation import SimulatedDriver
+from tests.simulated import SimulatedDriver
 
 FAST = {"retry": {"attempts": 3, "base": 0.001, "cap": 0.001}}
 
@@ -68,7 +68,7 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    return Lab(SimulatedDriver(tmp_path / "world.json"))
+    return Lab(SimulatedDriver(path=tmp_path / "world.json"))
 
 
 def count_calls(driver: SimulatedDriver) -> list[str]:
@@ -204,7 +204,7 @@ def test_reset_leaves_one_phase_at_a_time(lab: Lab) -> None:
     lab.up()
     reached = [lab.open().reset(None) for _ in range(5)]
     assert reached == [Phase.RUNNING, Phase.IMAGES_PULLED, Phase.CONFIGURED, Phase.LAUNCHED, Phase.ABSENT]
-    assert lab.driver._load()["instances"] == {}
+    assert lab.driver.world.load()["instances"] == {}
 
 
 def test_each_reset_removes_what_its_phase_built(lab: Lab) -> None:
@@ -343,7 +343,7 @@ def test_adopt_takes_an_instance_over(lab: Lab) -> None:
 def test_delete_leaves_neither_instance_nor_record(lab: Lab) -> None:
     lab.up()
     assert lab.open().delete() is True
-    assert lab.driver._load()["instances"] == {}
+    assert lab.driver.world.load()["instances"] == {}
     assert not paths.find().workspace("polis").exists()
     assert lab.open().delete() is False
 
@@ -381,7 +381,8 @@ def test_a_guest_that_does_not_answer_is_not_called_absent(lab: Lab) -> None:
     assert status.phase is Phase.ABSENT
     assert status.document["instance"]["state"] == "running"
     assert "does not answer" in status.document["drift"][0]["reason"]
-    assert status.document["checks"][0] == {"name": "guest-answers", "ok": False, "detail": "cut off"}
+    (check,) = status.document["checks"]
+    assert (check["name"], check["ok"], check["detail"]) == ("guest-answers", False, "cut off")
 
 
 def test_an_interruption_keeps_the_phase_and_says_where(lab: Lab) -> None:

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 def pull(arguments: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Pull `references` one after the other, telling which is begun; stop at the first that fails.
 
-    Returns which were pulled, and the engine's words about the one that failed. `silence` is the number of seconds
-    without a word after which the registry is taken to hang; the engine ends a pull when the connection closes.
+    What is there is not asked of the registry again: a caller who lost an answer asks for all. Returns which are there
+    now, and the engine's words about the one that failed. `silence` is the number of seconds without a word after which
+    the registry is taken to hang; the engine ends a pull when the connection closes.
     """
     alone.take_over()
     pulled: list[str] = []
     for reference in arguments["references"]:
         say({"progress": {"reference": reference, "pulled": len(pulled)}})
         try:
-            _stream(reference, float(arguments["silence"]), len(pulled), say)
+            if Engine().find(f"/images/{reference}/json") is None:
+                _stream(reference, float(arguments["silence"]), len(pulled), say)
         except EngineSilent as silent:
             # The engine speaks while it works: what it waits for is the registry.
             return {"pulled": pulled, "failed": {"reference": reference, "error": f"the registry hangs: {silent}"}}

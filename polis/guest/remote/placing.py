@@ -27,7 +27,7 @@ class Refused(Exception):
 def place(arguments: dict[str, Any], _say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Unpack the archive and make it the current bundle; `environment` becomes its `.env`.
 
-    The old bundle stays current until the new one is complete; the marker is written last.
+    The old bundle stays current until the new one is complete; the marker is written last, when all is tidied up.
     """
     alone.take_over()
     archive = Path(arguments["archive"])
@@ -44,10 +44,10 @@ def place(arguments: dict[str, Any], _say: Callable[[dict[str, Any]], None]) -> 
     _point_to(release)
     _resolve()
     marker = {**arguments["marker"], "digest": digest, "tree": places.tree_digest(release)}
-    os.sync()
-    places.write_json(places.CONFIGURED, marker)
     archive.unlink()
     _forget_releases(keep=release)
+    os.sync()
+    places.write_json(places.CONFIGURED, marker)
     return {"marker": marker}
 
 

@@ -1,0 +1,219 @@
+"""The inside of a simulated machine: what each command of `polis.guest.remote` does to it.
+
+A changing command is a generator: each `yield` is a moment at which it is half done. Killed there, it leaves what a
+real guest would leave.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulated.world import Machine
+
+Arguments = dict[str, Any]
+Answer = dict[str, Any]
+Steps = Generator[None, None, Answer]
+
+SERVICES = {"init": True, "gate": False, "workspace": False}
+"""The simulated stack: one one-shot service, two that stay."""
+
+
+@dataclass
+class Conditions:
+    """What is not as it should be in and around the guest."""
+
+    refuse_pull: dict[str, str] = field(default_factory=dict)
+    """Image reference (or a part of it) → the engine's error text."""
+    probes_without_docker: int = 0
+    """How many more probes find an engine that is still starting."""
+    failing: dict[str, str] = field(default_factory=dict)
+    """Checks of the guest that do not pass, and what they saw."""
+    mishap: dict[str, str] | None = None
+    """Why the first boot gave up; there is no sentinel then."""
+    sick: set[str] = field(default_factory=set)
+    """Services that start but are never healthy."""
+
+
+def probe(machine: Machine, arguments: Arguments, now: Conditions) -> Answer:
+    bundle = machine["bundle"]
+    expected = bundle["services"] if bundle else []
+    references = {service["image"] for service in expected}
+    placed = (
+        {**bundle["marker"], "digest": bundle["digest"], "intact": bundle["intact"]} if _is_placed(bundle) else None
+    )
+    return {
+        "boot_id": machine["boot_id"],
+        "marker": machine["marker"],
+        "cloud_init": {"finished": machine["provisioned"]},
+        "sentinel": {"docker": "26"} if machine["provisioned"] and now.mishap is None else None,
+        "bundle": placed,
+        "leftovers": [name for name in ("bundle", "staged") if machine[name]],
+        "expected": expected,
+        "images": [
+            {"reference": reference, "id": identity}
+            for reference, identity in machine["images"].items()
+            if reference in references or not references
+        ],
+        "containers": list(machine["containers"].values()),
+        "docker": _docker(now),
+        "mishap": now.mishap,
+        "checks": [
+            {"name": name, "ok": name not in now.failing, "expected": "1", "actual": now.failing.get(name, "1")}
+            for name in (check["name"] for check in arguments["checks"])
+        ],
+    }
+
+
+def _is_placed(bundle: dict[str, Any] | None) -> bool:
+    return bundle is not None and bundle["marker"] is not None
+
+
+def _docker(now: Conditions) -> dict[str, Any]:
+    if now.probes_without_docker > 0:
+        now.probes_without_docker -= 1
+        return {"error": "the Docker engine does not answer: connection refused"}
+    return {"version": "26"}
+
+
+def wait(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
+    yield
+    machine["provisioned"] = True
+    return {"cloud_init": {"finished": True}}
+
+
+def sign(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
+    yield
+    machine["marker"] = machine["marker"] or arguments["marker"]
+    return {}
+
+
+def place(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
+    pushed = machine["pushed"][arguments["archive"]]
+    assert f"sha256:{pushed}" == arguments["digest"]
+    old = machine["bundle"]
+    if old is not None and old["intact"] and old["marker"] == arguments["marker"]:
+        machine["needless"].append("place")
+    machine["staged"] = arguments["digest"]
+    yield
+    machine["bundle"] = {
+        "digest": arguments["digest"],
+        "marker": None,
+        "intact": True,
+        "services": [_service(name, one_shot, arguments) for name, one_shot in SERVICES.items()],
+    }
+    yield
+    machine["staged"] = None
+    machine["pushed"].pop(arguments["archive"])
+    yield
+    machine["bundle"]["marker"] = arguments["marker"]
+    return {}
+
+
+def remove_bundle(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
+    machine["bundle"] = None
+    yield
+    machine["staged"] = None
+    return {}
+
+
+def pull(machine: Machine, arguments: Arguments, now: Conditions) -> Steps:
+    pulled: list[str] = []
+    for reference in arguments["references"]:
+        for part, text in now.refuse_pull.items():
+            if part in reference and reference not in machine["images"]:
+                return {"pulled": pulled, "failed": {"reference": reference, "error": text}}
+        pulled.append(reference)
+        if reference not in machine["images"]:
+            machine["pulls"].append(reference)
+            machine["images"][reference] = f"sha256:{_digest(reference)}"
+        yield
+    return {"pulled": pulled}
+
+
+def remove_images(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
+    for reference in arguments["references"]:
+        machine["images"].pop(reference, None)
+        yield
+    return {"problems": []}
+
+
+def up(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
+    expected = {service["name"]: service for service in machine["bundle"]["services"]}
+    for name in set(machine["containers"]) - set(expected):
+        del machine["containers"][name]
+    machine["volume"] = machine["volume"] or uuid.uuid4().hex
+    for name, service in expected.items():
+        old = machine["containers"].get(name)
+        fits = old is not None and old["config_hash"] == service["config_hash"]
+        machine["creations"] += not fits
+        identity = old["id"] if old is not None and fits else uuid.uuid4().hex[:12]
+        health = "none" if service["one_shot"] else (old["health"] if old is not None and fits else "starting")
+        machine["containers"][name] = {
+            "id": identity,
+            "service": name,
+            "config_hash": service["config_hash"],
+            "image_id": machine["images"][service["image"]],
+            "state": "exited" if service["one_shot"] else "running",
+            "exit_code": 0,
+            "this_boot": True,
+            "health": health,
+        }
+        yield
+    return {"code": 0, "words": ""}
+
+
+def down(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
+    for name in list(machine["containers"]):
+        del machine["containers"][name]
+        yield
+    return {"code": 0}
+
+
+def stop(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
+    for container in machine["containers"].values():
+        container["state"] = "exited"
+        yield
+    return {"code": 0}
+
+
+def watch(machine: Machine, _arguments: Arguments, now: Conditions) -> Steps:
+    for container in machine["containers"].values():
+        if container["health"] == "starting" and container["service"] not in now.sick:
+            container["health"] = "healthy"
+            yield
+    waiting = {
+        name: container["health"]
+        for name, container in machine["containers"].items()
+        if container["health"] not in ("healthy", "none")
+    }
+    return {"waiting": waiting, "logs": {name: f"{name} is sick" for name in waiting}}
+
+
+COMMANDS = {
+    "wait": wait,
+    "sign": sign,
+    "place": place,
+    "remove-bundle": remove_bundle,
+    "pull": pull,
+    "remove-images": remove_images,
+    "up": up,
+    "down": down,
+    "stop": stop,
+    "watch": watch,
+}
+"""Each changing command by the name under which it is shipped."""
+
+
+def _service(name: str, one_shot: bool, arguments: Arguments) -> dict[str, Any]:
+    environment = arguments["environment"]
+    image = f"{environment['POLIS_REGISTRY']}/polis-{name}:{environment[f'POLIS_{name.upper()}_VERSION']}"
+    mounted = arguments["digest"] if name == "gate" else ""
+    return {"name": name, "image": image, "one_shot": one_shot, "config_hash": _digest(image + mounted)}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
