@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static gpg gpg-agent zstd shellcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deps lab up down test test-unit test-e2e test-multipass crash lint types schema lock bench ci clean
+.PHONY: help setup deps lab up down test test-unit test-e2e test-multipass crash fuzz lint types schema lock bench ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,13 +40,16 @@ down: setup ## Delete the workspace and stop the lab
 	$(POLIS) --yes delete
 	$(PYTHON) -m lab down
 
-test: lint types test-unit crash test-e2e ## Everything that CI runs
+test: lint types test-unit crash fuzz test-e2e ## Everything that CI runs
 
 test-unit: setup ## Fast tests: no VM
 	$(PYTHON) -m pytest --numprocesses 2 tests/unit
 
-crash: setup ## SIGKILL at every point of every command, on a simulated guest
-	$(PYTHON) -m pytest tests/crash -s
+crash: setup ## Kills, power cuts, failures and races at every point of every command, on a simulated guest
+	$(PYTHON) -m pytest --numprocesses 2 tests/crash
+
+fuzz: setup ## Damaged and hostile input of every kind
+	$(PYTHON) -m pytest --numprocesses 2 tests/fuzz
 
 test-e2e: setup ## Tests on real VMs (half an hour)
 	$(PYTHON) -m lab image

@@ -23,10 +23,12 @@ from polis.errors import (
     InstanceMissing,
     LaunchFailed,
     PolisError,
+    ProvisioningFailed,
 )
+from polis.phase import Phase
 from polis.store import FILE
 from tests.crash.points import Points
-from tests.crash.stage import DELETING, Command, Stage, is_valid, lies, prepare, recover
+from tests.crash.stage import DELETING, Command, Stage, is_valid, lies, prepare, recover, up
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -96,6 +98,32 @@ def _judge(stage: Stage, caught: PolisError | None, failure: type[PolisError]) -
     if not caught.hint or not str(caught):
         return "nothing is said"
     return ""
+
+
+@pytest.mark.parametrize(
+    ("command", "below"),
+    [
+        ("sign", Phase.ABSENT),
+        ("place", Phase.LAUNCHED),
+        ("pull", Phase.CONFIGURED),
+        ("up", Phase.IMAGES_PULLED),
+        ("watch", Phase.RUNNING),
+    ],
+)
+def test_an_action_that_reports_success_and_did_nothing_is_not_believed(
+    command: str, below: Phase, stage: Stage
+) -> None:
+    stage.driver.in_vain = {command}
+    with pytest.raises(ProvisioningFailed, match="its evidence is missing"):
+        up(stage)
+    record = stage.store.load().record
+    assert record is not None
+    assert record.phase is below
+    assert lies(stage) == ""
+    stage.driver.in_vain = set()
+    with stage.driver.change() as machine:
+        machine["pushed"] = {}  # a bundle that nobody took stays behind; the next one replaces it
+    assert recover(stage, None, deleting=False) == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

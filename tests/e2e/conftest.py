@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -72,6 +73,19 @@ class User:
         result = self.type(*words, **environment)
         assert result.code == 0, f"polis {' '.join(words)} ended with {result.code}:\n{result.stdout}{result.stderr}"
         return result
+
+    def cut(self, point: str, *words: str) -> None:
+        """Run a command that kills itself at a point of a driver call (see `cutting`)."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.e2e.cutting", point, "--config", str(self.config), *words],
+            env=self._environment({"PYTHONPATH": str(ROOT)}),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == -signal.SIGKILL, f"{point}: {done.returncode}\n{done.stdout}{done.stderr}"
 
     @contextmanager
     def begin(self, *words: str) -> Iterator[Running]:

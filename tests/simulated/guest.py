@@ -36,6 +36,8 @@ class Conditions:
     """Why the first boot gave up; there is no sentinel then."""
     sick: set[str] = field(default_factory=set)
     """Services that start but are never healthy."""
+    in_vain: set[str] = field(default_factory=set)
+    """Commands that report success and do nothing."""
 
 
 def probe(machine: Machine, arguments: Arguments, now: Conditions) -> Answer:
@@ -192,6 +194,9 @@ def watch(machine: Machine, _arguments: Arguments, now: Conditions) -> Steps:
     }
     return {"waiting": waiting, "logs": {name: f"{name} is sick" for name in waiting}}
 
+
+SUCCESS: Answer = {"code": 0, "words": "", "pulled": [], "waiting": {}, "cloud_init": {"finished": True}}
+"""What a command answers that did nothing and says otherwise."""
 
 COMMANDS = {
     "wait": wait,
