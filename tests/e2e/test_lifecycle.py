@@ -204,12 +204,51 @@ def signalling(name: str) -> str:
     return f"for process in $(cat {processes}); do kill -{name} $process; done"
 
 
-def test_interrupted_in_every_phase_each_next_up_goes_on_and_the_last_ends_healthy(user: User) -> None:
-    user.succeed("reset", "--to", "configured")
-    boot = user.boot_id()
-    interrupt(user, "images-pulled")
-    interrupt(user, "running")
+UP = {
+    "push": ("launched", "configured"),
+    "exec:place": ("launched", "configured"),
+    "exec:pull": ("configured", "images-pulled"),
+    "exec:up": ("images-pulled", "running"),
+}
+"""Each call of an `up` from launched, the phase that holds until it is over, and the one that it leads to."""
+
+RESET = {"exec:down": "images-pulled", "exec:remove-images": "configured", "exec:remove-bundle": "launched"}
+"""Each call of a reset to launched, and the highest phase that may hold once it was cut."""
+
+TREASURE = "/var/lib/docker/volumes/polis-state-data/_data/treasure"
+
+
+def test_killed_around_every_call_of_reset_and_up_the_last_ends_healthy(user: User, world: World) -> None:
     user.succeed("up")
+    user.guest("touch", TREASURE)
+    boot, (vm,) = user.boot_id(), qemus(user.home)
+    for call, highest in RESET.items():
+        assert user.cut(f"before {call}", "reset", "--to", "launched")
+        assert user.cut(f"during {call}", "reset", "--to", "launched")
+        user.cut(f"after {call}", "reset", "--to", "launched")  # unless the guest finished it although polis was gone
+        assert PHASES.index(user.status()["phase"]) <= PHASES.index(highest)
+    user.succeed("reset", "--to", "launched")
+    world.clear_log()
+    for call, (below, to) in UP.items():
+        assert user.cut(f"before {call}", "up", "--to", to)
+        status = user.status()
+        assert status["phase"] == below
+        assert (status["transition"]["to"], status["transition"]["alive"]) == (to, False)
+        assert user.cut(f"during {call}", "up", "--to", to)
+        user.cut(f"after {call}", "up", "--to", to)
+    result = user.succeed("up", "--json")
+    assert result.events[-1]["outcome"] == "healthy"
+    assert set(result.phases("phase.started")) <= {"healthy"}
+    assert user.boot_id() == boot
+    assert [process.pid for process in qemus(user.home)] == [vm.pid]
+    assert user.guest("ls", TREASURE).strip() == TREASURE
+    counts = pulled(world)
+    assert len(counts) == IMAGES
+    # Only the image that was being pulled when polis was killed may come twice.
+    assert sum(counts.values()) <= IMAGES + 1
+
+
+def test_interrupted_while_a_service_keeps_it_waiting_the_next_up_goes_on(user: User) -> None:
     # A service that is started but says nothing keeps `up` waiting for health, for as long as the test needs.
     user.guest("sh", "-c", f"docker restart polis-state && {signalling('STOP')}")
     interrupt(user, "healthy")
@@ -217,7 +256,6 @@ def test_interrupted_in_every_phase_each_next_up_goes_on_and_the_last_ends_healt
     result = user.succeed("up", "--json")
     assert result.events[-1]["outcome"] == "healthy"
     assert set(result.phases("phase.started")) <= {"healthy"}
-    assert user.boot_id() == boot
 
 
 def test_a_no_op_takes_two_driver_calls(user: User, world: World) -> None:
