@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from polis.drivers.base import Artifact, Forward, Image, InstanceState, LaunchRequest
+from polis.drivers.base import Artifact, Forward, Hardware, Image, InstanceState, LaunchRequest
 from polis.drivers.qemu import create, disks, host, keys, power, qmp
 from polis.drivers.qemu.boot import Boot
 from polis.drivers.qemu.driver import QemuDriver
@@ -305,6 +305,9 @@ def test_sizes_and_forwards_are_adapted_while_off(
     driver.launch(request=wanted)
     record = record_of(driver)
     assert (record.cpus, record.memory, record.disk, grown) == (4, 2 * GIBIBYTE, 3 * GIBIBYTE, [3 * GIBIBYTE])
+    found = driver.find(name="ws")
+    assert found is not None
+    assert found.hardware == Hardware(4, 2 * GIBIBYTE, 3 * GIBIBYTE, record.forwards)
     driver.stop(name="ws")
     driver.launch(request=request_)
     assert record_of(driver).disk == 3 * GIBIBYTE
