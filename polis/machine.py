@@ -99,8 +99,7 @@ class Machine:
             self._attempt("destroy", to)
             return
         if seen.observation.report is None and seen.observation.instance is not None:
-            self._states[Phase.LAUNCHED].enter(seen.observation)  # nothing can be removed from a guest that is off
-            self._look()
+            self._attempt("wake", Phase.LAUNCHED)  # nothing can be removed from a guest that is off
         while self.phase.rank > to.rank:
             self._attempt("retreat", ORDER[self.phase.rank - 1])
         if self._traces_above(to):
@@ -127,6 +126,7 @@ class Machine:
             send_event=True,
         )
         climb: _Callbacks = [self._write_departure, self._enter, self._confirm_entry, self._save_arrival]
+        wake: _Callbacks = [self._write_departure, self._enter, self._look_again, self._save_awakening]
         leave: _Callbacks = [self._write_departure, self._leave, self._confirm_leaving, self._save_descent]
         for lower, upper in pairwise(ORDER):
             machine.add_transition("advance", lower.value, upper.value, before=climb)
@@ -137,16 +137,17 @@ class Machine:
         for phase in ORDER:
             machine.add_transition("destroy", phase.value, Phase.ABSENT.value, before=leave)
             machine.add_transition("tidy", phase.value, phase.value, before=leave)
+            machine.add_transition("wake", phase.value, phase.value, before=wake)
         return model
 
-    def _fire(self, trigger: str) -> None:
-        self._model().trigger(trigger)
+    def _fire(self, trigger: str, **arguments: Phase) -> None:
+        self._model().trigger(trigger, **arguments)
 
     def _attempt(self, trigger: str, towards: Phase) -> None:
         """Fire a trigger that acts; if it fails, record and tell why."""
         self._begun = time.monotonic()
         try:
-            self._fire(trigger)
+            self._fire(trigger, towards=towards)
         except KeyboardInterrupt as interruption:
             error = interrupted(
                 interruption, f"interrupted on the way to {towards}", hint="`polis up` goes on from here"
@@ -160,14 +161,14 @@ class Machine:
     # ---- what happens before the model moves
 
     def _write_departure(self, event: Any) -> None:
-        to = Phase(event.transition.dest)
+        to = event.kwargs["towards"]
         if to is Phase.LAUNCHED and self._seen.observation.instance is None:
             self._record.created_from = self._states[to].fingerprint(self._seen.observation)
         self._record.depart(to)
         self._store.save(self._record)
 
     def _enter(self, event: Any) -> None:
-        to = Phase(event.transition.dest)
+        to = event.kwargs["towards"]
         self._emit(PhaseStarted(phase=to, attempt=self._record.tries[to]))
         self._states[to].enter(self._seen.observation)
 
@@ -196,7 +197,7 @@ class Machine:
         self._emit(PhaseSkipped(phase=to))
 
     def _leave(self, event: Any) -> None:
-        to = Phase(event.transition.dest)
+        to = event.kwargs["towards"]
         observation = self._seen.observation
         if to is Phase.ABSENT:  # all else goes with the instance, and so does what an interrupted deletion left
             self._states[Phase.LAUNCHED].leave(observation)
@@ -206,11 +207,18 @@ class Machine:
                 self._states[phase].leave(observation)
 
     def _confirm_leaving(self, event: Any) -> None:
-        to = Phase(event.transition.dest)
+        to = event.kwargs["towards"]
         self._look()
         left = self._traces_above(to)
         if left:
             raise ProvisioningFailed(f"something of {', '.join(left)} is still there", hint="run `polis reset` again")
+
+    def _look_again(self, _event: Any) -> None:
+        self._look()
+
+    def _save_awakening(self, _event: Any) -> None:
+        self._record.settle()
+        self._store.save(self._record)
 
     def _save_descent(self, event: Any) -> None:
         source, to = Phase(event.transition.source), Phase(event.transition.dest)
@@ -275,7 +283,7 @@ class _Model:
     """What the library attaches its state and triggers to."""
 
     state: str
-    trigger: Callable[[str], bool]
+    trigger: Callable[..., bool]
 
 
 def _remains(phase: Phase, observation: Observation) -> str:

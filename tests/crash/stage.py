@@ -121,6 +121,11 @@ def stop_and_up(stage: Stage) -> None:
     stage.open().up(UpOptions())
 
 
+def stop_and_reset(stage: Stage) -> None:
+    stage.open().stop()
+    stage.open().reset(Phase.CONFIGURED)
+
+
 def reset(stage: Stage) -> None:
     stage.open().reset(Phase.ABSENT)
 
@@ -143,6 +148,7 @@ COMMANDS: dict[str, tuple[Command, bool]] = {
     "upgrade": (upgrade, True),
     "new_bundle": (new_bundle, True),
     "stop_and_up": (stop_and_up, True),
+    "stop_and_reset": (stop_and_reset, True),
     "reset": (reset, True),
     "reset_one_by_one": (reset_one_by_one, True),
     "recreate": (recreate, True),

@@ -227,6 +227,33 @@ def test_reset_of_a_stopped_vm_switches_it_on_to_remove_things(lab: Lab) -> None
     assert lab.driver.machine_of()["containers"] == {}
 
 
+def test_reset_of_a_stopped_vm_that_fails_is_recorded_and_goes_on(lab: Lab) -> None:
+    lab.up()
+    lab.open().stop()
+    interrupt(lab.driver, "launch", "before")
+    with pytest.raises(GuestUnreachable):
+        lab.open().reset(Phase.CONFIGURED)
+    assert lab.record.phase is Phase.HEALTHY
+    assert lab.record.last_error is not None
+    assert lab.record.last_error.phase is Phase.LAUNCHED
+    assert lab.open().reset(Phase.CONFIGURED) is Phase.CONFIGURED
+    assert lab.driver.machine_of()["images"] == {}
+    assert lab.record.last_error is None
+
+
+def test_reset_removes_nothing_of_the_phase_that_is_to_stay(lab: Lab) -> None:
+    lab.up()
+    with lab.driver.change() as machine:
+        machine["images"].popitem()
+    lab.driver.refuse_pull = {"": "digest mismatch"}
+    with pytest.raises(IntegrityError):
+        lab.up()
+    assert lab.record.phase is Phase.CONFIGURED
+    lab.open().reset(Phase.IMAGES_PULLED)
+    assert lab.driver.machine_of()["containers"] == {}
+    assert len(lab.driver.machine_of()["images"]) == 2
+
+
 def test_a_new_version_re_enters_only_what_it_touches(lab: Lab) -> None:
     lab.up()
     assert lab.up(version="v0.5.1") is Phase.HEALTHY
