@@ -3,7 +3,7 @@
 PolisError
 ├── UsageError                 2   the command line makes no sense
 ├── ChangesPending             3   not at the target, or a change that needs `--recreate`
-├── NotFound                   4   no such workspace
+├── NotFound                   4   no such workspace, no such service
 │   └── ForeignInstance            an instance that this workspace did not create
 ├── Locked                     5   another polis is changing this workspace
 ├── HostUnsuitable            69   disk full, port taken, record not writable
@@ -18,6 +18,7 @@ PolisError
 │   ├── InstanceMissing            the instance went away under a command
 │   ├── GuestUnreachable           the guest does not answer
 │   ├── ExecTimeout                a guest command outlived its limit
+│   ├── ServiceNotRunning          a command was for a service that does not run
 │   ├── RegistryUnavailable        outage, throttling, broken connection
 │   └── SourceUnavailable          a package source, while the VM was provisioned
 ├── IntegrityError            77   a digest, hash or signature does not match
@@ -103,7 +104,7 @@ class ChangesPending(PolisError):
 
 
 class NotFound(PolisError):
-    """There is no such workspace."""
+    """There is no such workspace, or no such service in it."""
 
     kind = "not-found"
     exit_code = ExitCode.NOT_FOUND
@@ -198,6 +199,12 @@ class ExecTimeout(Transient):
     """A command in the guest ran longer than it may."""
 
     kind = "exec-timeout"
+
+
+class ServiceNotRunning(Transient):
+    """A command was for the container of a service that does not run."""
+
+    kind = "service-not-running"
 
 
 class RegistryUnavailable(Transient):

@@ -124,13 +124,17 @@ def run(
 
 
 def interactive(argv: Sequence[str]) -> int:
-    """Run a command on the caller's own terminal (stdin, stdout, stderr) and return its exit code."""
+    """Run a command on the caller's own terminal (stdin, stdout, stderr) and return its exit code.
+
+    128+n if signal n ended it, as a shell has it: a process's exit code is never negative.
+    """
     try:
         child = subprocess.Popen(list(argv), env=_environment(None))
     except FileNotFoundError as error:
         raise _missing(argv) from error
     with _ignored(signal.SIGINT):  # the terminal sends it to the child, whose answer counts
-        return child.wait()
+        code = child.wait()
+    return code if code >= 0 else 128 - code
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from polis import assembly, events, lock, ownership
 from polis.drivers.base import InstanceState
 from polis.drivers.metered import Meter, MeteredDriver
+from polis.drivers.sshconfig import SshAccess
 from polis.errors import (
     ChangesPending,
     ExitCode,
@@ -154,11 +155,26 @@ class Workspace:
         """Return whether there is a record or an instance."""
         return self._store.load().record is not None or self._driver.find(name=self.name) is not None
 
-    def shell(self, argv: Sequence[str]) -> int:
-        """Connect the caller's terminal to a command in the VM; return its exit code.
+    def shell(self, argv: Sequence[str], *, service: str | None = None) -> int:
+        """Connect the caller's terminal to a command in the VM, or in a service's container; return its exit code.
 
-        Raises NotFound, GuestUnreachable.
+        Raises NotFound, GuestUnreachable, ServiceNotRunning.
         """
+        self._require_on()
+        if service is None:
+            return self._driver.shell(name=self.name, argv=argv)
+        from polis.guest import entering
+
+        return entering.enter(Guest(self._driver, self.name), service, argv)
+
+    def ssh_access(self) -> SshAccess:
+        """Return how OpenSSH reaches the VM. Raises NotFound, GuestUnreachable, HostUnsuitable."""
+        self._require_on()
+        return SshAccess(f"polis-{self.name}", self._driver.ssh_options(name=self.name))
+
+    # ---- parts
+
+    def _require_on(self) -> None:
         if not self.exists():
             raise _no_workspace(self.name)
         instance = self._driver.find(name=self.name)
@@ -166,9 +182,6 @@ class Workspace:
             raise InstanceMissing(f"workspace {self.name} has no VM", hint="`polis up` makes one")
         if instance.state is not InstanceState.RUNNING:
             raise GuestUnreachable(f"the VM is {instance.state}", hint="`polis up` switches it on")
-        return self._driver.shell(name=self.name, argv=argv)
-
-    # ---- parts
 
     @property
     def _reached(self) -> Phase | None:

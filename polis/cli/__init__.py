@@ -23,6 +23,7 @@ COMMANDS = {
     "delete": "delete:delete",
     "exec": "guest:exec_",
     "shell": "guest:shell",
+    "ssh-config": "ssh_config:ssh_config",
     "list": "listing:list_",
     "history": "history:history",
     "doctor": "doctor:doctor",

@@ -15,6 +15,8 @@ VALUED = {"-n": "--name", "--name": "--name", "--driver": "--driver", "--config"
 FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose", "--no-color", "-y", "--yes")
 PASSING = ("exec", "shell")
 """Commands whose words belong to a command in the guest, from the first that is not an option."""
+SERVICE = "--service"
+"""Their own option with a value, which is no such word."""
 WAIT = "--wait"
 """The one option whose value may be left out; the parser knows no such options."""
 
@@ -81,6 +83,9 @@ def hoist(argv: Sequence[str]) -> list[str]:
             front.append(word)
         elif option in VALUED:
             front += [word, *words[:1]]
+            words = words[1:]
+        elif word == SERVICE and command in PASSING:
+            rest += [word, *words[:1]]
             words = words[1:]
         elif word == WAIT and command not in PASSING and not _is_number("".join(words[:1])):
             rest.append(f"{WAIT}=inf")  # in one word, so that nobody takes the value for a command

@@ -98,7 +98,12 @@ def _summary(summary: Sequence[Summary], total: int) -> list[str]:
         f"    {phase.phase:<15}{phase.entered:>8}{phase.failed:>8}   {_duration(phase.median_s) or '-'}"
         for phase in summary
     ]
-    return ["", f"in all {total} commands:", f"    {'':<15}{'entered':>8}{'failed':>8}   median", *rows]
+    return [
+        "",
+        f"in all {total} command{'s' if total != 1 else ''}:",
+        f"    {'':<15}{'entered':>8}{'failed':>8}   median",
+        *rows,
+    ]
 
 
 def _outcome(outcome: str) -> str:

@@ -50,7 +50,8 @@ def render(found: Status) -> str:
         *[("service", _service(entry)) for entry in document["services"]],
         *([("next", found.next_command)] if found.next_command else []),
     ]
-    return "\n".join(f"{label:<11}{text}" for label, text in rows)
+    # One line each: what a guest says must not look like a line of ours.
+    return "\n".join(f"{label:<11}{' '.join(text.splitlines())}" for label, text in rows)
 
 
 def _obstacle(document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -20,6 +20,9 @@ READ_LIMIT = 1024 * 1024
 WIDTH = 4096
 """Columns; no line is folded when the edited document is written."""
 
+_SLIPS = (RecursionError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+"""What ruamel.yaml lets slip besides its own errors: an IndexError for a `!!omap` at the top, for example."""
+
 
 @dataclass(frozen=True)
 class Document:
@@ -54,6 +57,7 @@ class Document:
         from io import StringIO
 
         from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
 
         from polis.cloudinit.checking import parse
 
@@ -63,7 +67,15 @@ class Document:
         yaml.width = WIDTH
         yaml.indent(mapping=2, sequence=4, offset=2)
         out = StringIO()
-        yaml.dump(document, out)
+        try:
+            yaml.dump(document, out)
+        except (YAMLError, *_SLIPS) as error:
+            raise ConfigurationError(
+                f"{self.name} cannot be written with this site's edits in it",
+                cause=str(error),
+                remains="nothing was changed",
+                hint="write it without YAML's rarer types, or make the edits by hand",
+            ) from error
         return out.getvalue()
 
     def addresses(self) -> list[str]:

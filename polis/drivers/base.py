@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from polis.process import Completed
@@ -185,6 +185,13 @@ class Driver(Protocol):
 
     def shell(self, *, name: str, argv: Sequence[str] = ()) -> int:
         """Connect the caller's terminal to a shell or command in the guest; return its exit code."""
+        ...
+
+    def ssh_options(self, *, name: str) -> Mapping[str, str]:
+        """Return how an OpenSSH client reaches the guest, by names of ssh_config(5); values without quotes or escapes.
+
+        No secrets, only where they are. Raises InstanceMissing, GuestUnreachable; HostUnsuitable if this user may not.
+        """
         ...
 
     def diagnose(self, *, name: str) -> Diagnosis:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from polis.drivers.base import Capabilities, Diagnosis, Driver, Instance, LaunchRequest, OnLine
@@ -88,6 +88,11 @@ class MeteredDriver:
         """See `Driver.shell`."""
         with self.meter.count("shell"):
             return self._inner.shell(name=name, argv=argv)
+
+    def ssh_options(self, *, name: str) -> Mapping[str, str]:
+        """See `Driver.ssh_options`."""
+        with self.meter.count("ssh_options"):
+            return self._inner.ssh_options(name=name)
 
     def diagnose(self, *, name: str) -> Diagnosis:
         """See `Driver.diagnose`."""

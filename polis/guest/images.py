@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from polis.errors import ExecTimeout, ImageRefused, IntegrityError, PolisError, ProvisioningFailed, RegistryUnavailable
+from polis.errors import (
+    ExecTimeout,
+    GuestCommandFailed,
+    ImageRefused,
+    IntegrityError,
+    PolisError,
+    ProvisioningFailed,
+    RegistryUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +46,7 @@ def pull(
     After `silence` seconds without a word a pull is given up. The engine's own retries (up to five for a layer) are
     heard, so that limits no slow download. The error is a RegistryUnavailable for what may be gone next time, an
     ImageRefused for a final answer, an IntegrityError for bytes that are not what the digest says, or a
-    ProvisioningFailed for a full disk.
+    ProvisioningFailed for a full disk, or a GuestCommandFailed for an answer that tells nothing.
     """
     arguments: dict[str, object] = {"references": list(references), "silence": silence}
     try:
@@ -46,9 +54,11 @@ def pull(
     except ExecTimeout as error:
         where = ", ".join(sorted({registry(reference) for reference in references}))
         return [], RegistryUnavailable(f"pulling images from {where} took longer than {limit:.0f} s", cause=error.cause)
-    failed = answer.get("failed")
-    pulled = [str(reference) for reference in answer.get("pulled", [])]
-    return pulled, classify(str(failed["reference"]), str(failed["error"])) if failed else None
+    told, failed = answer.get("pulled"), answer.get("failed")
+    pulled = [reference for reference in references if isinstance(told, list) and reference in told]
+    if isinstance(failed, dict):
+        return pulled, classify(str(failed.get("reference")), str(failed.get("error")))
+    return pulled, None if pulled else GuestCommandFailed("the guest pulled no image, and does not say why")
 
 
 def registry(reference: str) -> str:

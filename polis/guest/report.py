@@ -1,4 +1,4 @@
-"""What the probe reports, checked before anyone believes it: guest output is untrusted."""
+"""What the guest reports, checked before anyone believes it: guest output is untrusted."""
 
 from __future__ import annotations
 
@@ -96,6 +96,21 @@ class Docker(_Part):
 
     version: Line = ""
     error: Line = ""
+
+
+class KnownService(_Part):
+    """A service of the stack; `state` is its container's, or `missing`."""
+
+    name: Line
+    one_shot: bool
+    state: Line
+
+
+class Refusal(_Part):
+    """Why a command was not run in a service: the engine's error, or else what services there are."""
+
+    error: Line = ""
+    services: tuple[KnownService, ...] = ()
 
 
 class GuestReport(_Part):

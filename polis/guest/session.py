@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ MARGIN = 30.0
 """Seconds that a call may take longer than the work in it that keeps a limit itself."""
 
 INCOMING = "/var/lib/polis/incoming"
+
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+"""What may be half of a surrogate pair: JSON can say it, but no file, terminal or record can hold it."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ def _answer(stdout: str) -> dict[str, Any] | None:
 def _parse(line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
+        if _HALF_PAIR.search(line):
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -26,6 +26,8 @@ COMMANDS = {
     "watch": ("services", "watch"),
     "down": ("services", "down"),
     "stop": ("services", "stop"),
+    "enter": ("entering", "enter"),
+    "refusal": ("entering", "refusal"),
 }
 """Each command: a module, and its function of `(arguments, say)`."""
 
@@ -41,6 +43,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "placing": ("alone", "places"),
     "images": ("alone", "engine"),
     "services": ("alone", "engine", "places", "containers", "placing"),
+    "entering": ("engine", "places"),
 }
 """What each module imports, directly or not, each after what it imports itself. Only that is sent with it: compiling a
 module takes an emulated processor tenths of a second."""

@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from polis.drivers.base import Driver, Forward, InstanceState, LaunchRequest
+from polis.drivers.sshconfig import SshAccess
 from polis.errors import (
     ExecTimeout,
     ForeignInstance,
     GuestCommandFailed,
     GuestUnreachable,
+    HostUnsuitable,
     InstanceMissing,
     PolisError,
 )
@@ -138,10 +140,8 @@ def test_a_large_output(driver: Driver, machine: LaunchRequest) -> None:
 
 
 def test_the_limit_ends_the_command_in_the_guest_too(driver: Driver, machine: LaunchRequest) -> None:
-    begun = time.monotonic()
     with pytest.raises(ExecTimeout):
         run(driver, "sh", "-c", "echo begun; sleep 4242", timeout=3)
-    assert time.monotonic() - begun < 30
     assert run(driver, "pgrep", "-f", "^sleep 4242").code == 1
 
 
@@ -189,6 +189,21 @@ def test_a_shell_without_a_terminal(driver: Driver, machine: LaunchRequest, capf
     assert capfd.readouterr().out == "a b\n"
 
 
+def test_ssh_s_options_lead_to_the_guest(driver: Driver, machine: LaunchRequest, tmp_path: Path) -> None:
+    with pytest.raises(InstanceMissing):
+        driver.ssh_options(name="no-such")
+    try:
+        found = SshAccess("guest", driver.ssh_options(name=NAME))
+    except HostUnsuitable:
+        assert driver.name == "multipass", "only Multipass has a key that may be withheld from its user"
+        return
+    assert Path(found.options["IdentityFile"]).stat().st_mode & 0o077 == 0
+    (tmp_path / "config").write_text(found.text + "\n")
+    ssh = ["ssh", "-F", str(tmp_path / "config"), "-o", "BatchMode=yes", "guest", "hostname; exit 3"]
+    done = subprocess.run(ssh, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (3, f"{NAME}\n"), done.stderr
+
+
 def test_launching_again_changes_nothing(driver: Driver, machine: LaunchRequest) -> None:
     before = boot_id(driver)
     driver.launch(request=machine)
@@ -229,6 +244,8 @@ def test_stop_and_start(driver: Driver, machine: LaunchRequest) -> None:
     assert found.state is InstanceState.STOPPED
     with pytest.raises(GuestUnreachable):
         run(driver, "true")
+    with pytest.raises(GuestUnreachable):
+        driver.ssh_options(name=NAME)
     driver.start(name=NAME, timeout=machine.timeout)
     assert run(driver, "sh", "-c", "cat ~/kept").stdout == "kept\n"
 

@@ -74,6 +74,17 @@ class User:
         assert result.code == 0, f"polis {' '.join(words)} ended with {result.code}:\n{result.stdout}{result.stderr}"
         return result
 
+    def pipe(self, data: bytes, *words: str) -> bytes:
+        """Run a command that must end with 0 in the middle of a pipe; return what comes out of it."""
+        return subprocess.run(
+            [POLIS, "--config", str(self.config), *words],
+            env=self._environment({}),
+            input=data,
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=DEADLINE,
+        ).stdout
+
     def cut(self, point: str, *words: str) -> bool:
         """Run a command that kills itself at a point of a driver call (see `cutting`); return whether it came there."""
         done = subprocess.run(

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import zlib
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,25 @@ def test_exec_passes_output_and_exit_code(user: User) -> None:
     assert user.type("exec", "sh", "-c", "echo out; echo err >&2; exit 42").code == 42
     result = user.type("exec", "printf", "%s|", "a b", "$HOME", "*", "")
     assert result.stdout == "a b|$HOME|*||"
+    assert user.type("exec", "--service", "state", "sh", "-c", "exit 3").code == 3
+    words = ["a b", "$HOME", "*", "", "'\"\n", "--service"]
+    result = user.succeed("exec", "--service", "state", "printf", "%s|", *words)
+    assert result.stdout == "".join(f"{word}|" for word in words)
+    data = bytes(range(256)) * 1000
+    assert user.pipe(data, "exec", "--service", "state", "cat") == data
+    result = user.type("exec", "--service", "stat", "true")
+    assert result.code == 4
+    assert "gate" in result.stderr
+    result = user.type("exec", "--service", "state-init", "true")
+    assert result.code == 75
+    assert "does its work once" in result.stderr
+
+
+def test_ssh_config_is_what_the_system_s_ssh_needs(user: User, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(user.succeed("ssh-config").stdout)
+    ssh = ["ssh", "-F", str(tmp_path / "config"), "-o", "BatchMode=yes", "polis-polis", "true"]
+    done = subprocess.run(ssh, capture_output=True, text=True, check=False, timeout=300, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_stop_then_up_provisions_and_pulls_nothing(user: User, world: World) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ class SimulatedDriver(guest.Conditions):
     capabilities: Capabilities = field(default_factory=Capabilities, kw_only=True)
     stamps: bool = field(default=True, kw_only=True)
     """Whether the owner can be read off the instance; where not, only the record and the guest's marker tell."""
+
+    entered: tuple[str, list[str]] | None = field(default=None, kw_only=True)
+    """The last service in which a command was to be run, and its words."""
 
     # ---- the protocol
 
@@ -114,8 +117,18 @@ class SimulatedDriver(guest.Conditions):
         raise AssertionError("no phase pulls files")
 
     def shell(self, *, name: str, argv: Sequence[str] = ()) -> int:
-        self._running(name)
+        machine = self._running(name)
+        if tuple(argv[-3:-1]) == shipping.COMMANDS["enter"]:
+            arguments = json.loads(argv[-1])
+            self.entered = (arguments["service"], arguments["argv"])
+            code = guest.enter(machine, arguments, self)
+            self.world.store(name, machine)
+            return code
         return 7 if argv else 0
+
+    def ssh_options(self, *, name: str) -> Mapping[str, str]:
+        self._running(name)
+        return {"HostName": "127.0.0.1", "Port": "2222", "User": "ubuntu", "IdentityFile": "/a b/100%/key"}
 
     def diagnose(self, *, name: str) -> Diagnosis:
         return Diagnosis()

@@ -195,6 +195,29 @@ def watch(machine: Machine, _arguments: Arguments, now: Conditions) -> Steps:
     return {"waiting": waiting, "logs": {name: f"{name} is sick" for name in waiting}}
 
 
+def enter(machine: Machine, arguments: Arguments, now: Conditions) -> int:
+    """Return the exit code of a command in a service (7, or the number that it ends with; 0 for a shell)."""
+    containers = machine["containers"]
+    docker = _docker(now)
+    if "error" not in docker and containers.get(arguments["service"], {}).get("state") == "running":
+        words = arguments["argv"]
+        return int(words[-1]) if words and words[-1].isdecimal() else 7 * bool(words)
+    bundle = machine["bundle"] or {"services": []}
+    states = [
+        {"name": name, "one_shot": SERVICES[name], "state": containers.get(name, {"state": "missing"})["state"]}
+        for name in (service["name"] for service in bundle["services"])
+    ]
+    reason = {"error": docker["error"]} if "error" in docker else {"services": states}
+    machine.setdefault("slips", {})[arguments["slip"]] = reason
+    return int(arguments["refused"])
+
+
+def refusal(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
+    reason = machine.get("slips", {}).pop(arguments["slip"], None)
+    yield
+    return {"refusal": reason}
+
+
 SUCCESS: Answer = {"code": 0, "words": "", "pulled": [], "waiting": {}, "cloud_init": {"finished": True}}
 """What a command answers that did nothing and says otherwise."""
 
@@ -209,6 +232,7 @@ COMMANDS = {
     "down": down,
     "stop": stop,
     "watch": watch,
+    "refusal": refusal,
 }
 """Each changing command by the name under which it is shipped."""
 

@@ -13,6 +13,7 @@ from polis import assembly, cli
 from polis.cli.globals import command_of, hoist
 from polis.cli.output import printable
 from polis.cloudinit import document
+from polis.guest.entering import REFUSED
 from tests.simulated import SimulatedDriver
 
 
@@ -48,6 +49,10 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
         ("exec ls -v", "exec ls -v"),
         ("exec -n other ls -n 5", "-n other exec ls -n 5"),
         ("exec -- --json", "exec -- --json"),
+        ("exec --service gate -n other ls -n 5", "-n other exec --service gate ls -n 5"),
+        ("exec --service=gate --json ls --service -y", "--json exec --service=gate ls --service -y"),
+        ("exec -- ls --service -n x", "exec -- ls --service -n x"),
+        ("shell --service gate -n other", "-n other shell --service gate"),
         ("--json exec ls -y", "--json exec ls -y"),
         ("reset --to absent -y", "-y reset --to absent"),
         ("up -n", "-n up"),
@@ -141,7 +146,9 @@ def test_status_json_has_every_promised_key(terminal: Terminal) -> None:
 @pytest.mark.parametrize(
     ("command", "code"),
     [
-        ("reset", 4), ("stop", 4), ("exec true", 4), ("shell", 4), ("-n a_b status", 78), ("--config no.yaml up", 78),
+        ("reset", 4), ("stop", 4), ("exec true", 4), ("shell", 4), ("ssh-config", 4), ("exec --service gate true", 4),
+        ("exec --service", 2), ("exec --service gate", 2), ("shell gate", 2),
+        ("-n a_b status", 78), ("--config no.yaml up", 78),
         ("reset --to nowhere", 2), ("nonsense", 2), ("up --version=%%%", 78), ("reset --to absent", 2),
     ],
 )  # fmt: skip
@@ -168,6 +175,79 @@ def test_deleting_asks_first(terminal: Terminal) -> None:
 def test_exec_passes_words_and_exit_code(terminal: Terminal) -> None:
     terminal.type("up -q")
     assert terminal.type("exec ls -v --json").exit_code == 7
+
+
+@pytest.mark.parametrize("code", [0, 3, REFUSED, 255])
+def test_exec_in_a_service_passes_the_words_behind_the_command_and_every_exit_code(
+    terminal: Terminal, code: int
+) -> None:
+    terminal.type("up -q")
+    asked: list[str] = []
+    terminal.driver.interfere = lambda call, _moment: asked.append(call)
+    assert terminal.type(f"exec --service gate run --service -n {code}").exit_code == code
+    assert terminal.driver.entered == ("gate", ["run", "--service", "-n", str(code)])
+    assert ("exec:refusal" in asked) == (code == REFUSED), "nothing more is asked unless the code leaves a doubt"
+
+
+def test_a_shell_in_a_service_is_the_service_s_own(terminal: Terminal) -> None:
+    terminal.type("up -q")
+    assert terminal.type("shell --service workspace").exit_code == 0
+    assert terminal.driver.entered == ("workspace", [])
+    terminal.driver.entered = None
+    assert terminal.type("exec -- ls --service gate").exit_code == 7
+    assert terminal.driver.entered is None
+
+
+def test_an_unknown_service_is_told_with_those_that_there_are(terminal: Terminal) -> None:
+    terminal.type("up -q")
+    result = terminal.type("exec --service gates true")
+    assert result.exit_code == 4
+    words = result.stderr.splitlines()
+    assert words[0] == "error: there is no service gates"
+    assert words[1] == "  | the services are init, gate, workspace"
+    assert words[2] == "next: `--service gate` is one that runs"
+    assert json.loads(terminal.type("exec --json --service gates true").stdout)["error"]["kind"] == "not-found"
+
+
+def test_a_service_that_does_not_run_is_told_with_what_starts_it(terminal: Terminal) -> None:
+    terminal.type("up -q --to configured")
+    result = terminal.type("exec --service gate true")
+    assert result.exit_code == 75
+    assert result.stderr.startswith("error: the service gate is not running\n  | state: missing\nnext: `polis up`")
+    terminal.type("up -q")
+    ended = terminal.type("shell --service init")
+    assert ended.exit_code == 75
+    assert "does its work once" in ended.stderr
+    assert "polis up" not in ended.stderr
+    terminal.driver.probes_without_docker = 1
+    silent = terminal.type("exec --service gate true")
+    assert silent.exit_code == 75
+    assert "connection refused" in silent.stderr
+
+
+def test_before_anything_is_configured_no_service_is_called_unknown(terminal: Terminal) -> None:
+    terminal.type("up -q --to launched")
+    result = terminal.type("exec --service gate true")
+    assert result.exit_code == 75
+    assert result.stderr == "error: no services are there yet\nnext: `polis up` starts them\n"
+
+
+def test_ssh_config_is_a_block_for_ssh_and_a_document_for_scripts(terminal: Terminal) -> None:
+    terminal.type("up -q")
+    assert terminal.type("ssh-config").stdout.splitlines() == [
+        "Host polis-polis",
+        "  HostName 127.0.0.1",
+        "  Port 2222",
+        "  User ubuntu",
+        '  IdentityFile "/a b/100%%/key"',
+    ]
+    document = json.loads(terminal.type("ssh-config --json").stdout)
+    assert (document["schema"], document["workspace"], document["host"]) == (1, "polis", "polis-polis")
+    assert document["options"]["IdentityFile"] == "/a b/100%/key"
+    terminal.type("stop")
+    off = terminal.type("ssh-config")
+    assert (off.exit_code, off.stdout) == (75, "")
+    assert "polis up" in off.stderr
 
 
 def test_a_damaged_record_spoils_only_its_own_row_of_the_list(terminal: Terminal, home: Path) -> None:

@@ -24,6 +24,11 @@ def test_exit_code_and_both_streams_come_back_apart() -> None:
     assert (done.code, done.stdout, done.stderr, done.ok) == (3, "out\n", "err\n", False)
 
 
+@pytest.mark.parametrize(("deed", "code"), [("sys.exit(255)", 255), ("os.kill(os.getpid(), 15)", 143)])
+def test_a_command_on_the_caller_s_terminal_ends_with_what_a_process_can_end_with(deed: str, code: int) -> None:
+    assert process.interactive([sys.executable, "-c", f"import os, sys; {deed}"]) == code
+
+
 def test_stdin_is_closed_unless_given() -> None:
     assert python("import sys; print(repr(sys.stdin.read()))").stdout == "''\n"
     assert python("import sys; print(sys.stdin.read())", stdin=b"given").stdout == "given\n"

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -385,6 +386,26 @@ def test_a_port_lost_to_another_program_is_replaced(world: World, driver: QemuDr
     driver.launch(request=request_)
     assert world.starts == 3
     assert len(set(ports)) == 3
+
+
+def test_the_port_for_ssh_outlives_a_stop_unless_it_is_lost(
+    world: World, driver: QemuDriver, request_: LaunchRequest
+) -> None:
+    driver.launch(request=request_)
+    told = driver.ssh_options(name="ws")
+    assert told["Port"] == str(record_of(driver).ssh_port)
+    assert (told["HostKeyAlias"], told["IdentityFile"]) == ("polis-ws", str(home_of(driver).key))
+    driver.stop(name="ws")
+    with pytest.raises(GuestUnreachable, match="is off"):
+        driver.ssh_options(name="ws")
+    driver.start(name="ws", timeout=9)
+    assert driver.ssh_options(name="ws") == told
+    driver.stop(name="ws")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", int(told["Port"])))
+        other.listen(1)
+        driver.start(name="ws", timeout=9)
+    assert driver.ssh_options(name="ws")["Port"] != told["Port"]
 
 
 def test_a_qemu_without_the_filter_starts_without_it(world: World, tmp_path: Path, request_: LaunchRequest) -> None:

@@ -54,6 +54,14 @@ def test_a_port_is_chosen_besides_others(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ports.free_port(besides={5000, 5001}) == 5002
 
 
+def test_a_port_is_kept_while_it_is_free(listener: socket.socket) -> None:
+    kept = ports.free_port()
+    assert ports.free_port(rather=kept) == kept
+    assert ports.free_port(rather=kept, besides={kept}) != kept
+    taken = listener.getsockname()[1]
+    assert ports.free_port(rather=taken) != taken
+
+
 @pytest.mark.parametrize(("banner", "expected"), [(b"SSH-2.0-x\r\n", True), (b"HTTP/1.1", False), (b"", False)])
 def test_greeting(listener: socket.socket, banner: bytes, expected: bool) -> None:
     def answer() -> None:

@@ -96,8 +96,9 @@ def client(script: Script, endpoint: Endpoint) -> Ssh:
 def test_options_trust_nothing_but_ours(endpoint: Endpoint) -> None:
     words = ssh.options(endpoint)
     assert words[:2] == ["-F", "none"]
-    assert words[-4:] == ["-p", "40022", "-l", "ubuntu"]
     for expected in (
+        "Port=40022",
+        "User=ubuntu",
         "StrictHostKeyChecking=yes",
         "BatchMode=yes",
         "IdentitiesOnly=yes",
@@ -107,13 +108,19 @@ def test_options_trust_nothing_but_ours(endpoint: Endpoint) -> None:
         "HostKeyAlias=polis-ws",
         "GlobalKnownHostsFile=/dev/null",
         "LogLevel=ERROR",
-        f'UserKnownHostsFile="{endpoint.known_hosts}"',
+        f"UserKnownHostsFile={endpoint.known_hosts}",
     ):
         assert expected in words
 
 
-def test_paths_with_spaces_and_percent_signs() -> None:
-    assert ssh._quoted(Path("/Application Support/100%/k")) == '"/Application Support/100%%/k"'
+def test_a_client_of_the_user_s_own_trusts_nothing_else_and_lends_nothing(endpoint: Endpoint) -> None:
+    told = ssh.public_options(endpoint)
+    assert (told["HostName"], told["Port"], told["User"]) == ("127.0.0.1", "40022", "ubuntu")
+    assert (told["IdentityFile"], told["IdentitiesOnly"]) == (str(endpoint.key), "yes")
+    assert (told["UserKnownHostsFile"], told["GlobalKnownHostsFile"]) == (str(endpoint.known_hosts), "/dev/null")
+    assert (told["HostKeyAlias"], told["StrictHostKeyChecking"]) == ("polis-ws", "yes")
+    assert (told["ForwardAgent"], told["ForwardX11"]) == ("no", "no")
+    assert not {"BatchMode", "ClearAllForwardings", "ControlPath"} & set(told), "editors ask, forward and share"
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 4, 126, 127, 130, 255])

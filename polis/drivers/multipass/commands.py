@@ -63,12 +63,13 @@ class Commands:
         except ToolFailure as failed:
             raise self._unreachable(name, failed.failure) from failed
 
-    def require_running(self, name: str) -> None:
-        """Raise InstanceMissing or GuestUnreachable unless the instance is on."""
+    def require_running(self, name: str) -> Instance:
+        """Return the instance; InstanceMissing or GuestUnreachable unless it is on."""
         seen = there(name, self._look(name))
         if seen.state is not InstanceState.RUNNING:
             told = f"{seen.state} ({seen.detail})" if seen.detail else seen.state
             raise GuestUnreachable(f"{name} is not on", cause=f"state: {told}", hint="`polis up` switches it on")
+        return seen
 
     def _once(self, name: str, argv: Sequence[str], timeout: float, on_line: Callable[[str], None] | None) -> Completed:
         nonce = secrets.token_hex(12)

@@ -26,7 +26,7 @@ from polis.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from polis.drivers.base import LaunchRequest, OnLine
@@ -163,6 +163,15 @@ class MultipassDriver:
             return code
         was_four = self._commands.exec(name, ["rm", "--", file], timeout=self._patience.answer).ok
         return 4 if was_four else code
+
+    def ssh_options(self, *, name: str) -> Mapping[str, str]:
+        """Return how an OpenSSH client reaches the guest with Multipass' own key, which only root may read."""
+        from polis.drivers.multipass import access
+
+        seen = self._commands.require_running(name)
+        key = access.key(self._client.host)
+        shown = self._commands.run(name, access.SHOW_HOST_KEY, timeout=self._patience.answer)
+        return access.options(seen, key, shown.stdout)
 
     def diagnose(self, *, name: str) -> Diagnosis:
         """Return what Multipass says of the instance, and where its service's log is: it keeps no console's."""

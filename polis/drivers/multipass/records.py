@@ -69,12 +69,13 @@ def versions(text: str) -> Versions:
     found = _object(text)
     if "multipass" not in found:
         raise Unreadable("`version` names no version")
-    return Versions(str(found["multipass"]), str(found.get("multipassd", "")))
+    return Versions(str(found["multipass"]), str(found.get("multipassd") or ""))
 
 
 def details(text: str, name: str) -> dict[str, Any]:
     """Return the entry of one instance in `info --format json`, as it is. Raises Unreadable."""
-    entry = _object(text).get("info", {}).get(name)
+    found = _object(text).get("info")
+    entry = found.get(name) if isinstance(found, dict) else None
     if not isinstance(entry, dict):
         raise Unreadable(f"`info` does not tell of {name}")
     return entry
@@ -107,5 +108,5 @@ def _is_ipv4(text: object) -> bool:
 
 
 def _older(version: str, minimum: tuple[int, ...]) -> bool:
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    found = re.match(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})", version)
     return found is not None and tuple(int(figure) for figure in found.groups()) < minimum

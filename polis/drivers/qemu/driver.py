@@ -16,7 +16,7 @@ from polis.drivers.qemu import console, host, transfer
 from polis.drivers.qemu.boot import Boot
 from polis.drivers.qemu.instance import CorruptRecord, Home, Instances, Record, alias
 from polis.drivers.qemu.power import Power
-from polis.drivers.qemu.ssh import Endpoint, Ssh
+from polis.drivers.qemu.ssh import Endpoint, Ssh, public_options
 from polis.errors import (
     DriverMissing,
     ForeignInstance,
@@ -27,7 +27,7 @@ from polis.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from polis.drivers.base import LaunchRequest, OnLine
@@ -152,6 +152,10 @@ class QemuDriver:
         ssh = self._running(name)
         ssh.connect()
         return process.interactive(ssh.interactive_argv(argv))
+
+    def ssh_options(self, *, name: str) -> Mapping[str, str]:
+        """Return how an OpenSSH client reaches the guest. The port stays over a stop if nobody takes it meanwhile."""
+        return public_options(self._running(name).endpoint)
 
     def diagnose(self, *, name: str) -> Diagnosis:
         """Return the console's last lines, cleaned: the guest wrote them."""

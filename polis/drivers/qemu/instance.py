@@ -77,7 +77,7 @@ class Record:
             raw["forwards"] = tuple(Forward(int(each["host"]), int(each["guest"])) for each in raw["forwards"])
             _check_types(cls, raw)
             return cls(**raw)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise CorruptRecord(f"not a record: {error}") from error
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from typing import TYPE_CHECKING
 
+from polis.drivers.base import Forward
 from polis.errors import HostUnsuitable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from polis.drivers.base import Forward
-
 LOOPBACK = "127.0.0.1"
 
 
-def free_port(*, besides: Iterable[int] = ()) -> int:
-    """Return a port that nobody listens on at this moment and that is none of `besides`."""
+def free_port(*, besides: Iterable[int] = (), rather: int = 0) -> int:
+    """Return a port that nobody listens on at this moment and that is none of `besides`; `rather`, if that is one."""
     taken = set(besides)
+    if rather and rather not in taken:
+        with contextlib.suppress(HostUnsuitable):
+            require_free([Forward(rather, 0)])
+            return rather
     while True:
         with socket.socket() as probe:
             probe.bind((LOOPBACK, 0))

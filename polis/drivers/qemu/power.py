@@ -74,7 +74,9 @@ class Power:
         taken = {forward.host for forward in record.forwards}
         words = ""
         for _ in range(PORT_ATTEMPTS):
-            record = dataclasses.replace(record, ssh_port=ports.free_port(besides=taken), started=True, answered=False)
+            # The same port as last time: what `polis ssh-config` printed stays true.
+            port = ports.free_port(besides=taken, rather=record.ssh_port)
+            record = dataclasses.replace(record, ssh_port=port, started=True, answered=False)
             self.home.save(record)
             words = self._try_start(record, accel, sandbox=sandbox)
             if not words:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from polis import process
 from polis.drivers.qemu import host, remote
 from polis.drivers.qemu.ports import LOOPBACK
+from polis.drivers.sshconfig import quoted
 from polis.errors import ExecTimeout, GuestUnreachable, HostUnsuitable
 
 if TYPE_CHECKING:
@@ -56,22 +57,35 @@ class Endpoint:
     log: Path
 
 
-def options(endpoint: Endpoint) -> list[str]:
-    """Return ssh's options: nothing but ours counts, nobody is asked, nothing is trusted on first use."""
-    settings = {
-        "BatchMode": "yes",
+def public_options(endpoint: Endpoint) -> dict[str, str]:
+    """Return what a client of the user's own needs: our key and no other, and nothing is trusted on first use.
+
+    Values are plain. The guest gets neither agent nor display, whatever the user's own defaults are.
+    """
+    return {
+        "HostName": LOOPBACK,
+        "Port": str(endpoint.port),
+        "User": endpoint.user,
+        "IdentityFile": str(endpoint.key),
         "IdentitiesOnly": "yes",
-        "IdentityFile": _quoted(endpoint.key),
-        "IdentityAgent": "none",
         "PreferredAuthentications": "publickey",
-        "UserKnownHostsFile": _quoted(endpoint.known_hosts),
-        "GlobalKnownHostsFile": "/dev/null",
-        "StrictHostKeyChecking": "yes",
         "HostKeyAlias": endpoint.alias,
         "HostKeyAlgorithms": "ssh-ed25519",
+        "UserKnownHostsFile": str(endpoint.known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
         "UpdateHostKeys": "no",
         "ForwardAgent": "no",
         "ForwardX11": "no",
+    }
+
+
+def options(endpoint: Endpoint) -> list[str]:
+    """Return ssh's options for our own calls: nothing but ours counts, and nobody is asked."""
+    settings = {
+        **public_options(endpoint),
+        "BatchMode": "yes",
+        "IdentityAgent": "none",
         "ClearAllForwardings": "yes",
         "PermitLocalCommand": "no",
         "LogLevel": "ERROR",
@@ -79,17 +93,17 @@ def options(endpoint: Endpoint) -> list[str]:
         # A guest that hangs is given up after 40 s; one that died is noticed at once.
         "ServerAliveInterval": "10",
         "ServerAliveCountMax": "4",
-        "ControlPath": _quoted(endpoint.control),
+        "ControlPath": str(endpoint.control),
     }
-    pairs = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-    return ["-F", "none", *pairs, "-p", str(endpoint.port), "-l", endpoint.user]
+    pairs = [word for key, value in settings.items() for word in ("-o", f"{key}={quoted(value)}")]
+    return ["-F", "none", *pairs]
 
 
 class Ssh:
     """A guest's ssh; every call connects if there is no connection, and once more if it turned out to be dead."""
 
     def __init__(self, endpoint: Endpoint, *, run: Runner = process.run) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._run = run
 
     def exec(self, argv: Sequence[str], *, timeout: float, on_line: Callable[[str], None] | None = None) -> Completed:
@@ -138,7 +152,7 @@ class Ssh:
         """Make sure that a master is there; raises GuestUnreachable with ssh's words."""
         from filelock import FileLock, Timeout
 
-        endpoint = self._endpoint
+        endpoint = self.endpoint
         if _listening(endpoint.control):
             return
         try:
@@ -163,15 +177,15 @@ class Ssh:
         return self._argv("-t" if terminal else "-T", "-o", "ControlMaster=no", command=line)
 
     def _end_master(self, how: str) -> None:
-        if _listening(self._endpoint.control):
+        if _listening(self.endpoint.control):
             # A master that does not answer is unreachable once its socket is gone, and ends by itself.
             with contextlib.suppress(process.ProcessTimeout):
                 self._run(self._argv("-O", how), timeout=10)
-        self._endpoint.control.unlink(missing_ok=True)
+        self.endpoint.control.unlink(missing_ok=True)
 
     def _start_master(self) -> None:
         master = self._argv("-M", "-N", "-f", "-o", f"ControlPersist={PERSIST}")
-        log = self._endpoint.log
+        log = self.endpoint.log
         argv = ["sh", "-c", 'umask 077; exec "$@" </dev/null >"$0" 2>&1', str(log), *master]
         try:
             done = self._run(argv, timeout=HANDSHAKE)
@@ -181,7 +195,7 @@ class Ssh:
             raise GuestUnreachable("the guest does not answer", cause=_words(log) or done.last_words())
 
     def _argv(self, *flags: str, command: str = "") -> list[str]:
-        ssh = [host.require("ssh"), *flags, *options(self._endpoint)]
+        ssh = [host.require("ssh"), *flags, *options(self.endpoint)]
         return [*ssh, "--", LOOPBACK, *([command] if command else [])]
 
 
@@ -198,11 +212,6 @@ def _completed(argv: Sequence[str], timeout: float, done: Completed, answer: rem
 def _timeout(argv: Sequence[str], timeout: float, words: str) -> ExecTimeout:
     last = "\n".join(words.strip().splitlines()[-3:])
     return ExecTimeout(f"{argv[0]} did not end within {timeout:g} s in the guest", cause=last)
-
-
-def _quoted(path: Path) -> str:
-    # ssh splits the value at spaces, and expands % sequences in it.
-    return '"' + str(path).replace("%", "%%") + '"'
 
 
 def _listening(control: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 DETAIL_LIMIT = 300
+LINE_LIMIT = 4096
 
 CLOCK_SLACK = 2.0
 """Seconds by which the engine's time and the kernel's may differ."""
@@ -29,16 +30,21 @@ def summary(inspected: dict[str, Any], booted: float) -> dict[str, Any]:
     log = health.get("Log") or []
     detail = str(log[-1].get("Output", "")) if log else str(state.get("Error", ""))
     return {
-        "id": inspected["Id"][:12],
-        "service": labels.get("com.docker.compose.service", ""),
-        "config_hash": labels.get("com.docker.compose.config-hash", ""),
-        "image_id": inspected["Image"],
-        "state": state["Status"],
-        "exit_code": state["ExitCode"],
-        "this_boot": _epoch(state.get("StartedAt", "")) >= booted - CLOCK_SLACK,
-        "health": health.get("Status", "none"),
+        "id": line(inspected["Id"])[:12],
+        "service": line(labels.get("com.docker.compose.service", "")),
+        "config_hash": line(labels.get("com.docker.compose.config-hash", "")),
+        "image_id": line(inspected["Image"]),
+        "state": line(state["Status"]),
+        "exit_code": int(state["ExitCode"]),
+        "this_boot": _epoch(str(state.get("StartedAt", ""))) >= booted - CLOCK_SLACK,
+        "health": line(health.get("Status", "none")),
         "detail": detail.strip()[-DETAIL_LIMIT:],
     }
+
+
+def line(value: object) -> str:
+    """Return a text of the engine's; the host refuses a report with a longer one."""
+    return str(value)[:LINE_LIMIT]
 
 
 def condition(entry: dict[str, Any], *, one_shot: bool) -> str:

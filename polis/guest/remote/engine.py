@@ -68,11 +68,14 @@ class Engine:
         connection, response = self.open(method, path, **query)
         try:
             data = response.read()
-        except OSError as error:
+            return json.loads(data) if data.strip() else None
+        except (OSError, http.client.HTTPException) as error:
             raise EngineError(0, f"the Docker engine broke off: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise EngineError(0, f"the Docker engine's answer makes no sense: {error}") from error
         finally:
+            response.close()
             connection.close()
-        return json.loads(data) if data.strip() else None
 
     def open(self, method: str, path: str, **query: Any) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         """Send a request and return the open answer, for streams. Raises EngineError."""
@@ -81,28 +84,32 @@ class Engine:
         try:
             connection.request(method, target)
             response = connection.getresponse()
+            if response.status < http.client.BAD_REQUEST:
+                return connection, response
+            text = response.read().decode("utf-8", "replace")
         except TimeoutError as error:
             connection.close()
             raise EngineSilent(self._timeout) from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise EngineError(0, f"the Docker engine does not answer: {error}") from error
-        if response.status >= http.client.BAD_REQUEST:
-            text = response.read().decode("utf-8", "replace")
-            connection.close()
-            raise EngineError(response.status, _message(text))
-        return connection, response
+        connection.close()
+        raise EngineError(response.status, _message(text) or f"HTTP status {response.status}, without a word")
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return the containers of the workspace's project as a list shows them. Raises EngineError."""
+        label = json.dumps({"label": [f"com.docker.compose.project={PROJECT}"]})
+        found: list[dict[str, Any]] = self.get("/containers/json", all="1", filters=label)
+        return found
 
     def containers(self) -> list[dict[str, Any]]:
-        """Return the inspected containers of the workspace's project."""
-        label = json.dumps({"label": [f"com.docker.compose.project={PROJECT}"]})
-        listed = self.get("/containers/json", all="1", filters=label)
-        found = [self.find(f"/containers/{entry['Id']}/json") for entry in listed]
+        """Return the inspected containers of the workspace's project. Raises EngineError."""
+        found = [self.find(f"/containers/{entry['Id']}/json") for entry in self.listed()]
         return [container for container in found if container is not None]
 
 
 def _message(text: str) -> str:
     try:
         return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return text.strip()[:500]

@@ -13,24 +13,32 @@ LOG_BYTES = 8192
 
 def cloud_init() -> dict[str, Any]:
     """Return how far cloud-init is, from the files that it writes (its own command starts for a second or more)."""
-    status = (places.read_json(places.CLOUD_STATUS) or {}).get("v1", {})
-    result = (places.read_json(places.CLOUD_RESULT) or {}).get("v1")
-    stages = {name: entry for name, entry in status.items() if isinstance(entry, dict)}
-    errors = [str(text) for entry in stages.values() for text in entry.get("errors", [])]
+    status = _object(_object(places.read_json(places.CLOUD_STATUS)).get("v1"))
+    result = _object(places.read_json(places.CLOUD_RESULT)).get("v1")
+    stages = [entry for entry in status.values() if isinstance(entry, dict)]
+    errors = [str(text) for entry in stages for text in _list(entry.get("errors"))]
     recoverable = [
         f"{level}: {text}"
-        for entry in stages.values()
-        for level, texts in (entry.get("recoverable_errors") or {}).items()
-        for text in texts
+        for entry in stages
+        for level, texts in _object(entry.get("recoverable_errors")).items()
+        for text in _list(texts)
     ]
     finished = result is not None and not status.get("stage")
     return {
         "finished": finished,
-        "stage": status.get("stage") or "",
+        "stage": str(status.get("stage") or "")[: places.TEXT_LIMIT],
         "errors": errors,
         "recoverable": recoverable,
         "log": log_tail() if errors or not finished or not places.SENTINEL.is_file() else [],
     }
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def log_tail() -> list[str]:

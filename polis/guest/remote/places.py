@@ -17,6 +17,8 @@ STATE = Path("/var/lib/polis")
 MARKER = STATE / "workspace.json"
 """Whose VM this is and what it was created from; written when `launched` first holds."""
 
+MARKER_KEYS = ("workspace", "id", "fingerprint")
+
 SENTINEL = STATE / "provisioned.json"
 """Written by the cloud-init document as its last act: what it installed."""
 
@@ -40,13 +42,30 @@ CLOUD_STATUS = Path("/run/cloud-init/status.json")
 CLOUD_RESULT = Path("/run/cloud-init/result.json")
 CLOUD_LOG = Path("/var/log/cloud-init-output.log")
 
+TEXT_LIMIT = 4096
+"""Characters of a text above which the host refuses the report."""
+
 
 def read_json(path: Path) -> Any:
     """Return the file's JSON value, or None if it is missing or torn."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def read_texts(path: Path, *keys: str) -> dict[str, Any] | None:
+    """Return the file's JSON object, or None if it is none, or has something else than a text under one of the keys."""
+    value = read_json(path)
+    return value if isinstance(value, dict) and _has_texts(value, keys) else None
+
+
+def services() -> list[dict[str, Any]]:
+    """Return the services that should run, as Compose resolved them; none if that cannot be read."""
+    resolved = read_json(CURRENT / RESOLVED)
+    found = resolved.get("services") if isinstance(resolved, dict) else None
+    entries = found if isinstance(found, list) else []
+    return entries if all(_is_service(entry) for entry in entries) else []
 
 
 def write_json(path: Path, value: Any, mode: int = 0o600) -> None:
@@ -59,6 +78,16 @@ def write_json(path: Path, value: Any, mode: int = 0o600) -> None:
         os.fsync(file.fileno())
     partial.replace(path)
     sync(path.parent)
+
+
+def _is_service(entry: object) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("one_shot"), bool):
+        return False
+    return _has_texts(entry, ("name", "image", "config_hash"))
+
+
+def _has_texts(value: dict[str, Any], keys: tuple[str, ...]) -> bool:
+    return all(isinstance(value.get(key), str) and len(value[key]) <= TEXT_LIMIT for key in keys)
 
 
 def sync(directory: Path) -> None:

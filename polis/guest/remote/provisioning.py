@@ -36,6 +36,6 @@ def sign(arguments: dict[str, Any], _say: Callable[[dict[str, Any]], None]) -> d
     places.INCOMING.mkdir(mode=0o700, exist_ok=True)
     user = pwd.getpwnam(os.environ.get("SUDO_USER", "root"))
     os.chown(places.INCOMING, user.pw_uid, user.pw_gid)
-    if not isinstance(places.read_json(places.MARKER), dict):
+    if places.read_texts(places.MARKER, *places.MARKER_KEYS) is None:
         places.write_json(places.MARKER, arguments["marker"], mode=0o644)
     return {"marker": places.read_json(places.MARKER)}

@@ -93,8 +93,7 @@ def _tell(told: dict[str, str], say: Callable[[dict[str, Any]], None]) -> dict[s
 
 
 def _one_shots() -> dict[str, bool]:
-    resolved = places.read_json(places.CURRENT / places.RESOLVED) or {"services": []}
-    return {service["name"]: service["one_shot"] for service in resolved["services"]}
+    return {service["name"]: service["one_shot"] for service in places.services()}
 
 
 def _project(*arguments: str) -> dict[str, Any]:

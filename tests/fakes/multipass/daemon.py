@@ -74,11 +74,12 @@ class Daemon:
             del machines[machine.name]  # whoever ends the client while the image is fetched undoes the launch
         elif now >= machine.prepared:
             machine.created = True
-            machine.deadline = machine.prepared + machine.patience
             if any(fault.broken and (self.world.faults / name).exists() for name, fault in FAULTS.items()):
                 machine.broken = True
             else:
                 self.guest(machine).start()
+                # From when it really was started: the real daemon needs nobody to ask for that.
+                machine.deadline = time.time() + machine.patience
 
     def state(self, machine: Machine) -> str:
         if machine.deleted:

@@ -18,17 +18,17 @@ from tests.fakes.multipass.install import Fake, InProcess
 GIBIBYTE = 1024**3
 LINUX = hosts.Host("linux")
 QUICK = Patience(
-    call=5.0,
+    call=30.0,
     glance=0.05,
     daemon=2.0,
     look=0.01,
     lost=0.1,
-    answer=5.0,
-    grace=5.0,
+    answer=30.0,
+    grace=30.0,
     shutdown=0.3,
-    blocked=5.0,
-    preparing=5.0,
-    refresh=5.0,
+    blocked=30.0,
+    preparing=30.0,
+    refresh=30.0,
 )
 
 

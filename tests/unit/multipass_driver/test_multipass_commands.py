@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from polis.drivers.multipass import access
 from polis.drivers.multipass.driver import MultipassDriver
-from polis.errors import ExecTimeout, GuestUnreachable
+from polis.errors import ExecTimeout, GuestUnreachable, HostUnsuitable, InstanceMissing
 from tests.fakes.multipass.install import Fake
 from tests.unit.multipass_driver.driving import make, run
 
@@ -97,3 +98,25 @@ def test_a_shell(fake: Fake, driver: MultipassDriver, capfd: pytest.CaptureFixtu
         assert driver.shell(name="polis", argv=["sh", "-c", f"echo x; exit {code}"]) == code
     assert capfd.readouterr().out == "x\n" * 2
     assert run(driver, "sh", "-c", "ls -A /tmp")[1] == ""
+
+
+def test_ssh_s_options_hold_what_the_guest_says_is_its_host_key(
+    fake: Fake, driver: MultipassDriver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(InstanceMissing):
+        driver.ssh_options(name="polis")
+    make(fake)
+    with pytest.raises(HostUnsuitable):
+        driver.ssh_options(name="polis")
+    key = tmp_path / "id_rsa"
+    key.touch()
+    monkeypatch.setattr(access, "KEYS", {"linux": str(key)})
+    monkeypatch.setattr(access, "SHOW_HOST_KEY", ["echo", "ssh-ed25519 AAAA root@polis"])
+    options = driver.ssh_options(name="polis")
+    seen = driver.find(name="polis")
+    assert seen is not None
+    assert (options["HostName"], options["IdentityFile"]) == (seen.ipv4[0], str(key))
+    assert options["KnownHostsCommand"] == "/bin/echo polis-polis ssh-ed25519 AAAA"
+    fake.call("stop", "polis")
+    with pytest.raises(GuestUnreachable):
+        driver.ssh_options(name="polis")

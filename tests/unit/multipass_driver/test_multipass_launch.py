@@ -46,7 +46,7 @@ def test_a_launch_does_not_wait_for_cloud_init(fake: Fake, driver: MultipassDriv
 
 def test_a_launch_whose_client_was_killed_is_joined(fake: Fake) -> None:
     driver = calling_here(dataclasses.replace(QUICK, lost=30.0))
-    fake.takes(prepare=0.5, boot=0.1)
+    fake.takes(prepare=2.0, boot=0.1)
     killed_launch(lambda: (fake.directory / "instances.json").exists() and "polis" in state_file(fake))
     told: list[str] = []
     driver.launch(request=request(), on_progress=told.append)
@@ -68,13 +68,17 @@ def test_a_launch_killed_while_the_image_is_fetched_is_undone_and_made_anew(
     assert fake.states() == {"polis": "Running"}
 
 
-def test_a_client_that_timed_out_while_the_vm_comes_up_later(fake: Fake, driver: MultipassDriver) -> None:
+def test_a_client_that_timed_out_while_the_vm_comes_up_later(fake: Fake) -> None:
     """Exit code 5 is nothing to give up for: the instance is looked at."""
-    fake.takes(prepare=0.2, boot=0.1)
+    driver = calling_here(dataclasses.replace(QUICK, lost=30.0))
+    fake.takes(prepare=3600.0, boot=0.1)
     text = userdata.prepared(request().user_data, "owner-1", system="linux")
     argv = ("launch", "--name", "polis", "--timeout", "0.15", "--cloud-init", "-", "24.04")
     done = fake.call(*argv, stdin=text)
     assert (done.code, done.stderr.splitlines()[-1]) == (5, "Timed out waiting for instance launch.")
+    with fake.world.machines() as machines:
+        machines["polis"].prepared = time.time()
+        machines["polis"].patience = 60.0
     driver.launch(request=request())
     assert fake.states() == {"polis": "Running"}
     assert not fake.calls("delete", "stop")
@@ -143,17 +147,15 @@ def test_forwards_are_refused_before_anything_is_made(fake: Fake, driver: Multip
 
 
 def test_an_interrupted_launch_leaves_no_client_that_holds_polis_back(fake: Fake) -> None:
-    """Ctrl-C ends polis at once; the next one joins."""
-    fake.takes(boot=2.0)
+    """Ctrl-C ends polis although Multipass goes on waiting for the guest."""
+    fake.takes(boot=3600.0)
     code = (
         "from polis.drivers.multipass.driver import MultipassDriver\n"
         "from tests.unit.multipass_driver.driving import QUICK, request\n"
-        "MultipassDriver(patience=QUICK).launch(request=request())\n"
+        "MultipassDriver(patience=QUICK).launch(request=request(timeout=600.0))\n"
     )
     root = Path(__file__).parents[3]
     polis = subprocess.Popen([sys.executable, "-c", code], cwd=root, stderr=subprocess.DEVNULL)
-    assert wait_until(lambda _: fake.calls("launch"), timeout=20, interval=0.01)
-    begun = time.monotonic()
+    assert wait_until(lambda _: fake.calls("launch"), timeout=60, interval=0.01)
     polis.send_signal(signal.SIGINT)
-    polis.wait(10)
-    assert time.monotonic() - begun < 1.5
+    assert polis.wait(60) != 0

@@ -35,7 +35,7 @@ def test_a_foreign_instance_that_is_off_is_off_afterwards(fake: Fake, driver: Mu
 
 
 def test_an_instance_that_turned_up_behind_our_back_must_carry_our_stamp(fake: Fake, driver: MultipassDriver) -> None:
-    fake.takes(prepare=0.5)
+    fake.takes(prepare=2.0)
     other = subprocess.Popen(["multipass", "launch", "--name", "polis", "24.04"], stdin=subprocess.DEVNULL)
     assert wait_until(
         lambda _: (fake.directory / "instances.json").exists() and "polis" in state_file(fake),
@@ -79,7 +79,7 @@ def test_delete_takes_this_instance_and_no_other(fake: Fake, driver: MultipassDr
 
 
 def test_delete_waits_for_what_an_earlier_launch_still_prepares(fake: Fake, driver: MultipassDriver) -> None:
-    fake.takes(prepare=0.3, boot=60.0)
+    fake.takes(prepare=1.0, boot=60.0)
     killed_launch(lambda: (fake.directory / "instances.json").exists() and "polis" in state_file(fake))
     assert driver.find(name="polis") is None
     driver.delete(name="polis")

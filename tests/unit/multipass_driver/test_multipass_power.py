@@ -18,9 +18,9 @@ pytestmark = pytest.mark.processes
 def test_an_instance_that_multipass_lost_is_stopped_and_started_never_deleted(
     fake: Fake, driver: MultipassDriver
 ) -> None:
-    fake.takes(boot=0.2)
+    fake.takes(boot=1.0)
     assert fake.call("launch", "--name", "polis", "--timeout", "0.05", "24.04").code == 5
-    assert wait_until(lambda _: fake.guest("polis").answers_since(), timeout=5)
+    assert wait_until(lambda _: fake.guest("polis").answers_since(), timeout=30)
     assert fake.states() == {"polis": "Unknown"}
     told: list[str] = []
     fake.forget_calls()
