@@ -41,13 +41,13 @@ class Stage:
         self._saved = directory / "saved"
         self.platter = Platter(self.home, directory / "safe")
         self.driver = SimulatedDriver(path=self.directory / "world.json", stamps=False)
-        self.bundle = _another_bundle(directory)
+        self.first, self.bundle = (_bundle(directory, name) for name in ("first", "other"))
         self.settings: Settings = {}
 
     def open(self, **settings: object) -> Workspace:
         """Return the workspace as a new process would open it; `settings` stay what is wanted from now on."""
         self.settings = dict(settings)
-        spec = config.Spec.model_validate({"name": "polis", **FAST, **settings})
+        spec = config.Spec.model_validate({"name": "polis", "bundle": self.first, **FAST, **settings})
         return Workspace(spec, paths.find(), events.Stream(), self.driver)
 
     def again(self) -> Workspace:
@@ -235,10 +235,10 @@ def is_valid(record: Path) -> bool:
     return bool(SCHEMA.is_valid(json.loads(record.read_bytes())))
 
 
-def _another_bundle(directory: Path) -> Path:
-    source = Path(durable.__file__).parent / "bundle/default"
-    target = directory / "bundle"
-    shutil.copytree(source, target)
-    with (target / "services/gate/g3proxy.yaml").open("a") as file:
-        file.write("# changed\n")
+def _bundle(directory: Path, content: str) -> Path:
+    """Return a small bundle: the shipped one would be read and packed thousands of times."""
+    target = directory / f"bundle-{content}"
+    target.mkdir()
+    (target / "docker-compose.yml").write_text("services: {}\n")
+    (target / "gate.conf").write_text(content)
     return target
