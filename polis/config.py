@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 -- pydantic reads annotations when it runs
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from polis import __version__
 from polis.config_site import MirrorsSpec, ProxySpec, Section, Sha256
 from polis.errors import ConfigurationError
+from polis.paths import at_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -208,13 +209,5 @@ def _refuse(problems: list[str]) -> NoReturn:
     )
 
 
-def expanded(path: str | Path) -> Path:
-    """Return a path with its `~` replaced; one of a user that there is not stays as it is, to be found missing."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
-
-
 def _absolute(location: str, directory: Path) -> str:
-    return location if "://" in location else str((directory / expanded(location)).absolute())
+    return location if "://" in location else str((directory / at_home(location)).absolute())

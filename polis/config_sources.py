@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from polis import yamltext
 from polis.config import FILE, ImageSpec
 from polis.errors import ConfigurationError
+from polis.paths import at_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,7 +117,11 @@ def locate(problem: dict[str, Any], places: Mapping[tuple[str | int, ...], str],
 
 
 def _excerpt(value: object, limit: int = 60) -> str:
-    text = _CREDENTIALS.sub("//***@", json.dumps(value, default=str, ensure_ascii=False))
+    try:
+        told = json.dumps(value, default=str, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):  # keys that are lists, numbers of thousands of digits
+        told = f"a {type(value).__name__}"
+    text = _CREDENTIALS.sub("//***@", told.encode(errors="replace").decode())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -129,9 +134,9 @@ def _structured(variable: str, text: str) -> Any:
 def _anchored(key: str, value: Any, layer: Layer) -> Any:
     """Make relative paths start from the place that named them, and read an image descriptor."""
     if key in _PATHS and isinstance(value, str | Path):
-        return layer.directory / Path(value).expanduser()
+        return layer.directory / at_home(value)
     if key == "ca_certs" and isinstance(value, list):
-        return [layer.directory / Path(entry).expanduser() if isinstance(entry, str) else entry for entry in value]
+        return [layer.directory / at_home(entry) if isinstance(entry, str) else entry for entry in value]
     if key in _NESTED_PATHS and isinstance(value, dict):
         return _anchored_inside(value, _NESTED_PATHS[key], layer.directory)
     return _anchored_image(value, layer) if key == "image" else value
@@ -140,7 +145,7 @@ def _anchored(key: str, value: Any, layer: Layer) -> Any:
 def _anchored_image(value: Any, layer: Layer) -> Any:
     directory = layer.directory
     if isinstance(value, str) and value.endswith(".json"):
-        path = directory / Path(value).expanduser()
+        path = directory / at_home(value)
         value, directory = _descriptor(path, layer), path.parent
     if not isinstance(value, dict):
         return value
@@ -156,19 +161,21 @@ def _anchored_inside(value: dict[str, Any], places: Sequence[tuple[str, str]], d
     for outer, inner in places:
         section = changed.get(outer)
         if isinstance(section, dict) and isinstance(section.get(inner), str):
-            changed[outer] = {**section, inner: directory / Path(section[inner]).expanduser()}
+            changed[outer] = {**section, inner: directory / at_home(section[inner])}
     return changed
 
 
 def _descriptor(path: Path, layer: Layer) -> Any:
     try:
-        return json.loads(path.read_bytes()[:SIZE_LIMIT])
-    except (OSError, ValueError) as error:
+        value = json.loads(path.read_bytes()[:SIZE_LIMIT])
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is possible in JSON, and nowhere else
+    except (OSError, ValueError, RecursionError) as error:
         place = layer.places.get(("image",), layer.source)
         reason = error.strerror if isinstance(error, OSError) else f"no JSON ({error})"
         raise ConfigurationError(
             f"{place}: `image`: the descriptor {path} cannot be read", cause=str(reason)
         ) from error
+    return value
 
 
 def _plain(node: Any, path: Path, at: tuple[str | int, ...], places: dict[tuple[str | int, ...], str]) -> Any:
@@ -177,13 +184,13 @@ def _plain(node: Any, path: Path, at: tuple[str | int, ...], places: dict[tuple[
 
     if isinstance(node, CommentedMap):
         for key in node:
-            line, column = node.lc.key(key)
-            places[(*at, str(key))] = f"{path}:{line + 1}:{column + 1}"
+            line, column = yamltext.place(node, key)
+            places[(*at, str(key))] = f"{path}:{line}:{column}"
         return {str(key): _plain(value, path, (*at, str(key)), places) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
         for index in range(len(node)):
-            line, column = node.lc.item(index)
-            places[(*at, index)] = f"{path}:{line + 1}:{column + 1}"
+            line, column = yamltext.place(node, index)
+            places[(*at, index)] = f"{path}:{line}:{column}"
         return [_plain(value, path, (*at, index), places) for index, value in enumerate(node)]
     return _scalar(node)
 

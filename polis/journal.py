@@ -33,7 +33,7 @@ class Journal:
             return
         line = json.dumps(event.payload(), ensure_ascii=False, separators=(",", ":")) + "\n"
         try:
-            self._append(line.encode())
+            self._append(line.encode(errors="replace"))
         except OSError:
             return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -40,13 +41,21 @@ def find() -> Paths:
     """Return the directories from POLIS_HOME, else from the platform (platformdirs)."""
     home = os.environ.get("POLIS_HOME")
     if home:
-        root = Path(home).expanduser().absolute()
+        root = at_home(home).absolute()
         return Paths(root / "config", root / "data", root / "cache", root / "logs", _sockets(root))
     from platformdirs import PlatformDirs
 
     dirs = PlatformDirs("polis", appauthor=False)
     data = Path(dirs.user_data_dir)
     return Paths(Path(dirs.user_config_dir), data, Path(dirs.user_cache_dir), Path(dirs.user_log_dir), _sockets(data))
+
+
+def at_home(text: str | Path) -> Path:
+    """Return the path with `~` written out; a home of nobody stays as it is, and will not be found."""
+    path = Path(text)
+    with contextlib.suppress(RuntimeError):
+        return path.expanduser()
+    return path
 
 
 def _sockets(root: Path) -> Path:

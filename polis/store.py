@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from polis import durable, migration
 from polis.errors import ConfigurationError, HostUnsuitable, PolisError
@@ -40,10 +40,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True, defer_build=True)
 
 
+def _bearable(moment: datetime) -> datetime:
+    """Refuse a time that no clock shows, and that cannot be turned into another time zone's."""
+    if moment.year not in range(1970, 9999):
+        raise ValueError("no time of ours")
+    return moment
+
+
+Moment = Annotated[datetime, AfterValidator(_bearable)]
+
+
 class PhaseEntry(_Strict):
     """When and from what a phase was reached."""
 
-    entered_at: datetime
+    entered_at: Moment
     fingerprint: str
     duration_s: Annotated[float, Field(ge=0)]
     attempts: Annotated[int, Field(ge=1)] = 1
@@ -53,9 +63,9 @@ class InFlight(_Strict):
     """An action in progress, or one whose process died in it."""
 
     to: Phase
-    started_at: datetime
+    started_at: Moment
     uptime_s: Annotated[float, Field(ge=0, description="Seconds since the host was started, when the action began")]
-    pid: int
+    pid: Annotated[int, Field(gt=0)]
     host: str
     boot_id: str
 
@@ -67,7 +77,7 @@ class LastError(_Strict):
     kind: str
     message: str
     hint: str
-    at: datetime
+    at: Moment
     attempts: int
     retryable: bool
 
@@ -185,13 +195,22 @@ class Store:
         loaded = self.load()
         if loaded.migrated_from is not None and loaded.record is not None:
             return self._migrate(loaded.record, loaded.migrated_from)
-        if not loaded.notes or not self._path.exists():
+        if not loaded.notes:
             return loaded
+        aside = self._set_aside()
+        if loaded.record is not None:
+            self.save(loaded.record)
+        return Loaded(loaded.record, (*loaded.notes, *aside))
+
+    def _set_aside(self) -> tuple[str, ...]:
+        """Keep a damaged file as evidence and return where, in words; nothing if there is none."""
+        if not self._path.exists():
+            return ()
         aside = self._path.with_name(f"{FILE}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
         with _explained(self._path):
             self._path.replace(aside)
             durable.sync_directory(self.directory)
-        return Loaded(loaded.record, (*loaded.notes, f"the damaged file is kept as {aside.name}"))
+        return (f"the damaged file is kept as {aside.name}",)
 
     def _migrate(self, record: Record, version: int) -> Loaded:
         original = self._path.with_name(f"{FILE}.schema-{version}")
@@ -284,6 +303,7 @@ def _parse(data: bytes, path: Path) -> tuple[Record, int]:
 
     try:
         raw = json.loads(data)
+        json.dumps(raw, ensure_ascii=False).encode()  # half a surrogate pair is possible in JSON, and nowhere else
     except (ValueError, RecursionError) as error:
         raise _Damaged(f"no JSON: {error}") from error
     if not isinstance(raw, dict):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from polis.errors import ConfigurationError
+
+LARGEST = 100_000
+"""Values of a document with its aliases written out; one of the largest that is accepted has half as many bytes."""
 
 _SLIPS = (RecursionError, ValueError, LookupError, TypeError, AttributeError)
 """What ruamel.yaml lets slip besides its own errors: an IndexError for the scalar `-_`, for example."""
@@ -33,7 +37,10 @@ def _parsed(yaml: Any, text: str | bytes, name: str) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return yaml.load(text.decode() if isinstance(text, bytes) else text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # YAML allows an anchor to be used again
+            document = yaml.load(text.decode() if isinstance(text, bytes) else text)
+        _weigh(document, {})
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
@@ -43,3 +50,41 @@ def _parsed(yaml: Any, text: str | bytes, name: str) -> Any:
         raise ConfigurationError(
             f"{name}: not readable as YAML", cause=str(error), remains="nothing was changed"
         ) from error
+    return document
+
+
+def place(node: Any, key: Any, *, of_value: bool = False) -> tuple[int, int]:
+    """Return line and column (from 1) of a key (or its value) or item.
+
+    Where a tag made that unknown, it is the place of what it lies in.
+    """
+    known = getattr(node, "lc", None)
+    for find in ("value" if of_value else "key", "item"):
+        try:
+            line, column = getattr(known, find)(key)
+        except _SLIPS:
+            continue
+        return line + 1, column + 1
+    return (getattr(known, "line", None) or 0) + 1, (getattr(known, "col", None) or 0) + 1
+
+
+def _weigh(node: Any, known: dict[int, int]) -> int:
+    """Return how many values a node stands for once its aliases are written out; raises ValueError for a bomb.
+
+    A few lines can stand for more values than there is memory, and an alias can lead back to itself.
+    """
+    if isinstance(node, str):
+        node.encode()  # half a surrogate pair can be written in YAML, and nowhere else
+    if not isinstance(node, dict | list | set | tuple):
+        return 1
+    weight = known.get(id(node))
+    if weight == 0:
+        raise ValueError("an alias leads back to itself")
+    if weight is None:
+        known[id(node)] = 0
+        parts = [*node, *node.values()] if isinstance(node, dict) else node
+        weight = 1 + sum(_weigh(part, known) for part in parts)
+        known[id(node)] = weight
+    if weight > LARGEST:
+        raise ValueError(f"with its aliases written out it has more than {LARGEST} values")
+    return weight

@@ -40,6 +40,10 @@ MAX_FILE: Final = 16 * 2**20
 """Bytes of one file."""
 MAX_TOTAL: Final = 32 * 2**20
 """Bytes of all files, and of a source tar once decompressed: a bundle is configuration, and is held in memory."""
+MAX_HEADER: Final = 8 * 2**10
+"""Bytes of what a header adds to the next one (a long name, pax records): tarfile takes time with its square."""
+MAX_GLOBALS: Final = 64
+"""Pax records for all entries, of which tarfile makes a copy for each."""
 MAX_NAME: Final = 1024
 """Bytes of a whole name."""
 MAX_COMPONENT: Final = 255
@@ -49,6 +53,15 @@ MAX_LINKS: Final = 40
 
 DEFAULT: Final = Path(__file__).with_name("default")
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_EXTENSIONS: Final = frozenset(
+    {
+        tarfile.GNUTYPE_LONGLINK,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.XHDTYPE,
+    }
+)
 _PROGRAM_STARTS: Final = (b"#!", b"\x7fELF")
 _CONTROL_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -303,6 +316,8 @@ def _read_file(path: Path, name: str, tree: _Tree) -> bytes:
 
 
 def _read_tar(path: Path, tree: _Tree) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting
+        raise _Refused("it is neither a directory nor a file")
     with path.open("rb") as file:
         zipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         file.seek(0)
@@ -313,7 +328,10 @@ def _read_tar(path: Path, tree: _Tree) -> None:
             for seen, member in enumerate(tar):
                 if seen >= MAX_ENTRIES:
                     raise _Refused(f"it has more than {MAX_ENTRIES} entries")
+                if len(tar.pax_headers) > MAX_GLOBALS:
+                    raise _Refused(f"it has more than {MAX_GLOBALS} records for all entries")
                 tree.add(member.name, _read_member(tar, member, tree))
+                tar.members.clear()  # type: ignore[attr-defined]  # each keeps its records
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, tree: _Tree) -> _Entry:
@@ -339,6 +357,13 @@ class _StrictInfo(tarfile.TarInfo):
 
     tarfile takes a damaged or missing header for the end of the archive and drops what follows without a word.
     """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictInfo:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in _EXTENSIONS and info.size > MAX_HEADER:
+            raise _Refused(f"it has a header larger than {MAX_HEADER} bytes")
+        return info
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> _StrictInfo:

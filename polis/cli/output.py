@@ -32,7 +32,7 @@ class PlainLines:
 
     def take(self, event: events.Event) -> None:
         """Print the event, unless it is one of too many."""
-        line = _line(event)
+        line = one_line(_line(event))
         if not line or line == self._last_line or (self._quiet and not isinstance(event, events.Warned)):
             return
         if isinstance(event, events.PhaseProgress):
@@ -50,7 +50,7 @@ class JsonLines:
 
     def take(self, event: events.Event) -> None:
         """Print the event."""
-        _write(_compact(event.payload()), sys.stdout)
+        _write(_json(event.payload()), sys.stdout)
 
 
 def say(text: str) -> None:
@@ -68,19 +68,19 @@ def result(text: str) -> None:
 
 def document(value: dict[str, Any], *, compact: bool = False) -> None:
     """Print a JSON object on stdout."""
-    _print(_compact(value) if compact else json.dumps(value, ensure_ascii=False, indent=2), sys.stdout)
+    _print(_json(value, indent=None if compact else 2), sys.stdout)
 
 
 def error(problem: PolisError) -> None:
     """Print an error in its four parts: what and where, the cause, what is still there, what to type next."""
     where = f" (phase {problem.phase})" if problem.phase is not None else ""
-    say(f"error: {problem.message}{where}")
+    say(f"error: {one_line(problem.message)}{where}")
     for line in problem.cause.strip().splitlines()[-CAUSE_LINES:]:
         say(f"  | {line}")
     if problem.remains:
-        say(f"still there: {problem.remains}")
+        say(f"still there: {one_line(problem.remains)}")
     if problem.hint:
-        say(f"next: {problem.hint}")
+        say(f"next: {one_line(problem.hint)}")
 
 
 def silence(stream: TextIO) -> None:
@@ -90,13 +90,19 @@ def silence(stream: TextIO) -> None:
     os.close(nowhere)
 
 
+def one_line(text: str) -> str:
+    """Return the text without line breaks: what a guest says must not look like a line of ours."""
+    return " ".join(text.splitlines())
+
+
 def printable(text: str) -> str:
     """Return the text without control characters: what a guest or registry says must not steer the terminal."""
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _compact(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _json(value: dict[str, Any], *, indent: int | None = None) -> str:
+    # A file's name may hold bytes that are no UTF-8; Python keeps them as what cannot be written.
+    return json.dumps(value, ensure_ascii=False, indent=indent).encode(errors="replace").decode()
 
 
 def _print(text: str, stream: TextIO) -> None:

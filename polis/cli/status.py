@@ -50,8 +50,7 @@ def render(found: Status) -> str:
         *[("service", _service(entry)) for entry in document["services"]],
         *([("next", found.next_command)] if found.next_command else []),
     ]
-    # One line each: what a guest says must not look like a line of ours.
-    return "\n".join(f"{label:<11}{' '.join(text.splitlines())}" for label, text in rows)
+    return "\n".join(f"{label:<11}{output.one_line(text)}" for label, text in rows)
 
 
 def _obstacle(document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -137,9 +137,8 @@ def _power(document: Any) -> Iterator[Finding]:
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             words = " ".join(map(str, entry)) if isinstance(entry, list) else str(entry)
             if match := _POWER.search(words):
-                line, column = entries.lc.item(index)
                 text = f"`{match[1]}` in {key}: a reboot in the first boot is never seen to end"
-                yield Finding(line + 1, column + 1, text, refused=False)
+                yield Finding(*yamltext.place(entries, index), text, refused=False)
 
 
 def _names(document: Any) -> Iterator[Finding]:
@@ -178,9 +177,8 @@ def _quotes(node: Any) -> Iterator[Finding]:
         if isinstance(value, dict | list):
             yield from _quotes(value)
         elif _is_quoted(value) and (tag := _meaning(str(value))):
-            line, column = node.lc.value(key) if is_mapping else node.lc.item(key)
             text = f'"{value}" arrives as {tag}, for Multipass drops the quotes; write it so that it needs none'
-            yield Finding(line + 1, column + 1, text, refused=False)
+            yield Finding(*yamltext.place(node, key, of_value=True), text, refused=False)
 
 
 def _is_quoted(value: object) -> bool:
@@ -212,8 +210,7 @@ def _strings(node: Any) -> Iterator[str]:
 
 
 def _refuse(mapping: Any, key: str, text: str) -> Finding:
-    line, column = mapping.lc.key(key)
-    return Finding(line + 1, column + 1, text, refused=True)
+    return Finding(*yamltext.place(mapping, key), text, refused=True)
 
 
 def _warn(mapping: Any, key: str, text: str) -> Finding:

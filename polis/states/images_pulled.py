@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from polis.states.observation import Observation
 
 
+LARGEST = 2**50
+"""Bytes that no image has."""
+
+
 class ImagesPulled:
     """Pulls each missing image by itself, so that what was pulled once is never pulled again."""
 
@@ -67,10 +71,11 @@ class ImagesPulled:
         """Remove the images."""
         references = [image.reference for image in observation.report.images] if observation.report else []
         answer = self._bench.guest.call("remove-images", {"references": references}, timeout=120 + MARGIN)
-        if answer.get("problems"):
+        problems = answer.get("problems")
+        if problems:
             raise ProvisioningFailed(
                 "not all images could be removed",
-                cause="\n".join(str(problem) for problem in answer["problems"]),
+                cause="\n".join(map(str, problems)) if isinstance(problems, list) else str(problems),
                 hint="run `polis reset` again",
             )
 
@@ -82,8 +87,9 @@ class ImagesPulled:
         before = total - len(missing)
 
         def tell(news: dict[str, Any]) -> None:
-            size = f": {int(news['bytes']) / 1e6:.1f} of {int(news['of']) / 1e6:.1f} MB" if news.get("of") else ""
-            done = before + int(news.get("pulled", 0))
+            arrived, whole = _count(news.get("bytes")), _count(news.get("of"))
+            size = f": {arrived / 1e6:.1f} of {whole / 1e6:.1f} MB" if whole else ""
+            done = before + _count(news.get("pulled"))
             detail = f"{news.get('reference')}{size}"
             self._bench.emit(PhaseProgress(phase=self.phase, detail=detail, done=done, total=total))
 
@@ -100,6 +106,11 @@ class ImagesPulled:
                 phase=self.phase, reason=str(error), attempt=attempt, attempts=self._backoff.attempts, delay_s=delay
             )
         )
+
+
+def _count(value: object) -> int:
+    """Return a number that the guest tells, 0 for what is none."""
+    return value if isinstance(value, int) and 0 <= value < LARGEST else 0
 
 
 def _references(observation: Observation) -> tuple[str, ...]:

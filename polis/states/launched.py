@@ -99,8 +99,9 @@ class Launched:
                 self._tell(f"the guest does not answer for the moment: {error}")
                 self._bench.driver.start(name=self._bench.name, timeout=max(1.0, deadline - time.monotonic()))
                 continue
-            if answer["cloud_init"]["finished"]:
+            if _is_over(answer):
                 return
+            time.sleep(INTERVAL)  # a guest that does not wait as it was asked to is not asked without end
         report = self._bench.guest.probe()
         raise LaunchFailed(
             f"cloud-init did not finish within {self._bench.timeout:.0f} s (stage: {report.cloud_init.stage})",
@@ -131,6 +132,11 @@ class Launched:
 
     def _tell_stage(self, news: dict[str, Any]) -> None:
         self._tell(f"cloud-init {news.get('stage', '')}: {news.get('line', '')}"[:200])
+
+
+def _is_over(answer: dict[str, Any]) -> bool:
+    first_boot = answer.get("cloud_init")
+    return isinstance(first_boot, dict) and first_boot.get("finished") is True
 
 
 def _origin(observation: Observation) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -159,3 +160,5 @@ def test_an_interrupted_launch_leaves_no_client_that_holds_polis_back(fake: Fake
     assert wait_until(lambda _: fake.calls("launch"), timeout=60, interval=0.01)
     polis.send_signal(signal.SIGINT)
     assert polis.wait(60) != 0
+    with fake.world.machines() as machines:
+        os.kill(machines["polis"].client, signal.SIGKILL)
