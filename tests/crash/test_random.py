@@ -109,7 +109,7 @@ class Interference(RuleBasedStateMachine):
         self.stage.driver.stop(name="polis")
 
     @precondition(_is_there)
-    @rule(change=st.sampled_from(["container", "image", "bundle", "reboot"]))
+    @rule(change=st.sampled_from(["container", "image", "bundle", "marker", "reboot"]))
     def change_the_guest(self, change: str) -> None:
         with self.stage.driver.change() as machine:
             _change(machine, change)
@@ -179,6 +179,8 @@ def _change(machine: Machine, change: str) -> None:
         machine["images"] = dict(list(machine["images"].items())[1:])
     elif change == "bundle" and machine["bundle"] is not None:
         machine["bundle"]["intact"] = False
+    elif change == "marker" and machine["bundle"] is not None:
+        machine["bundle"]["marker"] = {"fingerprint": "edited=0"}
     elif change == "reboot":
         for container in machine["containers"].values():
             container["this_boot"] = False
