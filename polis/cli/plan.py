@@ -61,8 +61,6 @@ def render(found: Plan, name: str, up: str) -> str:
     for step in found.steps:
         action = WORDS.get(step.action.value, step.action.value)
         lines.append(f"    {step.phase.value:<15}{action:<11}{step.reason}".rstrip())
-    if found.drift:
-        lines.append(f"drift: {found.held.above[0]} is recorded, but holds no more: {found.drift}")
     lines += [f"{change}: takes effect when the VM is next switched on: {SWITCH}" for change in found.deferred]
     return "\n".join([*lines, _next(found, up)])
 

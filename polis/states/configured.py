@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polis import fingerprint
+from polis.bundle.environment import in_words
 from polis.events import PhaseProgress
 from polis.guest.session import MARGIN
 from polis.phase import Phase
@@ -54,7 +55,8 @@ class Configured:
         if bundle is None:
             return lacks("the configuration is not in place")
         if bundle.fingerprint != self._fingerprint:
-            return lacks(f"changed: {', '.join(fingerprint.changed(bundle.fingerprint, self._fingerprint))}")
+            names = in_words(fingerprint.changed(bundle.fingerprint, self._fingerprint))
+            return lacks(f"changed: {', '.join(names)}")
         if not bundle.intact:
             return lacks("files in /opt/polis were changed in the guest")
         return HOLDS

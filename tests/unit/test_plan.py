@@ -404,7 +404,6 @@ def test_for_people_there_is_a_line_a_phase_and_the_next_command(lab: Lab, type_
         "    images-pulled  holds",
         "    running        enter      gate is not running (exited 137)",
         "    healthy        follow     as far as needed, once running holds",
-        "drift: running is recorded, but holds no more: gate is not running (exited 137)",
         "next: polis up",
     ]
 
