@@ -10,7 +10,7 @@ from polis.errors import ConfigurationError
 LARGEST = 100_000
 """Values of a document with its aliases written out; one of the largest that is accepted has half as many bytes."""
 
-_SLIPS = (RecursionError, ValueError, LookupError, TypeError, AttributeError)
+_SLIPS = (RecursionError, ValueError, OverflowError, LookupError, TypeError, AttributeError)
 """What ruamel.yaml lets slip besides its own errors: an IndexError for the scalar `-_`, for example."""
 
 

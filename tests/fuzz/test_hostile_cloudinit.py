@@ -88,6 +88,7 @@ def texts(body: str) -> st.SearchStrategy[str]:
 @example(text=HEAD + "users: [{<<: {ssh_authorized_keys: x}}]\n")
 @example(text=HEAD + "runcmd: !!set {a}\n")
 @example(text=HEAD + "runcmd: !!str [reboot]\n")
+@example(text=HEAD + 'a: "\\UFFFFFFFF"\n')
 @example(text=HEAD + "a: 0001-01-01T00:00:00+23:59\n")
 def test_no_document_is_a_traceback(text: str) -> None:
     judge(text)
