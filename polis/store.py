@@ -37,7 +37,8 @@ SIZE_LIMIT = 1024 * 1024
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, defer_build=True)
+    # JSON has no infinity: it would be saved as null, and be damage to the next command.
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, defer_build=True, allow_inf_nan=False)
 
 
 def _bearable(moment: datetime) -> datetime:

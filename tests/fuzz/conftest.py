@@ -19,7 +19,7 @@ from polis.workspace import UpOptions
 from tests.fuzz.effort import FACTOR
 from tests.fuzz.worlds import Place
 
-LIMIT = 60.0 * max(1, FACTOR)
+LIMIT = 120.0 * max(1, FACTOR)
 """Seconds for all examples of one test, against hangs: a test takes a few."""
 
 MEMORY = 4 << 30

@@ -166,6 +166,10 @@ def test_a_record_with_one_odd_value_is_shown_and_mended(
         output.document(found.document)
         assert up(place) is Phase.HEALTHY
         judge_record(place)
+        record = place.store.load().record
+        assert record is not None
+        place.store.save(record)  # as the next command that changes something does
+        judge_record(place)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{"])
