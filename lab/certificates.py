@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 ADDRESSES = ("10.0.2.2", "127.0.0.1")
 """The host as QEMU's user network shows it, and as it shows itself."""
-NAMES = ("localhost",)
+HOSTS = ("mirror.polis.test", "registry.polis.test")
+"""Names that no name server knows: only a proxy that is told where they lead finds the way."""
+NAMES = ("localhost", *HOSTS)
 
 AUTHORITY_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=365)
@@ -44,26 +46,26 @@ def ensure(directory: Path, *, now: datetime | None = None) -> tuple[Path, Path]
     ca_path, ca_key_path = directory / "ca.pem", keys / "ca.key"
     ca, ca_key = _load(ca_path), _load_key(ca_key_path)
     if ca is None or ca_key is None or ca.public_key() != ca_key.public_key() or ca.not_valid_after_utc < now + MARGIN:
-        ca, ca_key = _authority(now)
+        ca, ca_key = authority(now, "Polis lab CA")
         ca_path.unlink(missing_ok=True)  # never an old certificate beside a new key
-        place(ca_key_path, _pem(ca_key), mode=0o600)
+        place(ca_key_path, pem(ca_key), mode=0o600)
         place(ca_path, ca.public_bytes(serialization.Encoding.PEM))
     for path in keys.glob("registry-*.pem"):
         if _serves(_load(path), ca, now):
             return ca_path, path
         path.unlink()
-    leaf, key = _leaf(ca, ca_key, now)
-    path = keys / f"registry-{leaf.fingerprint(hashes.SHA256()).hex()[:16]}.pem"
-    place(path, _pem(key) + leaf.public_bytes(serialization.Encoding.PEM), mode=0o600)
+    certificate, key = leaf(ca, ca_key, (now, LEAF_LIFE), _names())
+    path = keys / f"registry-{certificate.fingerprint(hashes.SHA256()).hex()[:16]}.pem"
+    place(path, pem(key) + certificate.public_bytes(serialization.Encoding.PEM), mode=0o600)
     return ca_path, path
 
 
-def _serves(leaf: x509.Certificate | None, ca: x509.Certificate, now: datetime) -> bool:
-    if leaf is None or leaf.not_valid_after_utc < now + MARGIN:
+def _serves(found: x509.Certificate | None, ca: x509.Certificate, now: datetime) -> bool:
+    if found is None or found.not_valid_after_utc < now + MARGIN:
         return False
     try:
-        leaf.verify_directly_issued_by(ca)
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found.verify_directly_issued_by(ca)
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
         return False
     return names == _names()
@@ -84,9 +86,10 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey | None:
     return key if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
 
-def _authority(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def authority(now: datetime, common_name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Return the certificate of a new authority and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Polis lab CA")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     usage = _usage(signs_certificates=True)
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=True, path_length=0), True),
@@ -96,22 +99,24 @@ def _authority(now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivate
     return _certificate(name, name, key, key, (now, AUTHORITY_LIFE), extensions), key
 
 
-def _leaf(
+def leaf(
     ca: x509.Certificate,
     ca_key: ec.EllipticCurvePrivateKey,
-    now: datetime,
+    life: tuple[datetime, timedelta],
+    names: x509.SubjectAlternativeName,
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Return a server's certificate from an authority, and its key; `life` is its beginning and its length."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Polis lab registry")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Polis lab server")])
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_usage(signs_certificates=False), True),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-        (_names(), False),
+        (names, False),
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), False),
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
     ]
-    return _certificate(name, ca.subject, key, ca_key, (now, LEAF_LIFE), extensions), key
+    return _certificate(name, ca.subject, key, ca_key, life, extensions), key
 
 
 def _certificate(
@@ -156,7 +161,8 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a private key in the form that servers read."""
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

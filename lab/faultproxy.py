@@ -1,8 +1,8 @@
 """A proxy before the registry and the mirror that fails on demand, in the ways real ones do.
 
-Clients see two loopback ports, the registry by HTTPS and the mirror's files by HTTP; a third one takes orders (`GET`,
-`PUT`, `DELETE /fault`, `GET`, `DELETE /log`). Every request is written to an access log, which tests read to prove what
-was downloaded and what was not.
+Clients see three loopback ports, the registry by HTTPS and the mirror's files by HTTP and by HTTPS; a fourth one takes
+orders (`GET`, `PUT`, `DELETE /fault`, `GET`, `DELETE /log`). Every request is written to an access log, which tests
+read to prove what was downloaded and what was not.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Ports(NamedTuple):
     registry: int
     mirror: int
     admin: int
+    secure_mirror: int = 0
 
 
 class FaultProxy:
@@ -98,10 +99,12 @@ class FaultProxy:
         context.load_cert_chain(self._certificate)
         registry = Service(self._registry_port, is_registry=True, context=context)
         mirror = Service(await self._files.start(), is_registry=False)
+        secure_mirror = replace(mirror, context=context)
         handlers: list[Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]] = [
             partial(self._serve_client, registry),
             partial(self._serve_client, mirror),
             self._serve_admin,
+            partial(self._serve_client, secure_mirror),
         ]
         for port, handler in zip(wanted, handlers, strict=True):
             self._servers.append(await asyncio.start_server(handler, HOST, port, limit=httpwire.CHUNK))
@@ -302,7 +305,7 @@ async def serve(*, registry_port: int, root: Path, certificate: Path, log: Path,
 def main(argv: Sequence[str] | None = None) -> None:
     """`python -m lab.faultproxy`: the proxy as a process of its own, as `lab/world.py` starts it."""
     parser = argparse.ArgumentParser(prog="lab.faultproxy", description=main.__doc__)
-    for name in ("origin-port", "port", "mirror-port", "admin-port"):
+    for name in ("origin-port", "port", "mirror-port", "admin-port", "secure-mirror-port"):
         parser.add_argument(f"--{name}", type=int, required=True)
     for name in ("root", "certificate", "log"):
         parser.add_argument(f"--{name}", type=Path, required=True)
@@ -313,7 +316,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             root=given.root,
             certificate=given.certificate,
             log=given.log,
-            ports=Ports(given.port, given.mirror_port, given.admin_port),
+            ports=Ports(given.port, given.mirror_port, given.admin_port, given.secure_mirror_port),
         )
     )
 

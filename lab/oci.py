@@ -1,8 +1,9 @@
 """Small images under the release's names, made without a container engine and pushed to a registry.
 
-Each image is a stand-in for one of the release's: scripts (`lab/standins/<name>`, a tree laid over the root), nearly
-all for busybox, that do a miniature of the real service under the real program's name, so that the production
-compose file and its health checks run unchanged. Programs come from the distribution's packages.
+Each image is a stand-in for one of the release's: scripts (`lab/standins/<name>`, a tree laid over the root), for
+busybox or Perl, that do a miniature of the real service under the real program's name, so that the production compose
+file, configurations and health checks are used unchanged. The state is no miniature: Redis is what Valkey was forked
+from, and reads the same configuration. Programs come from the distribution's packages.
 
 An image has a base layer that all share, layers for programs that busybox lacks, its own small layer, and a layer
 of bytes that do not compress, so that a pull takes long enough to be disturbed. Layers are plain tars:
@@ -46,21 +47,50 @@ ACCOUNTS: Final = {
     "etc/group": b"root:x:0:\npolis:x:65532:\n",
     "etc/nsswitch.conf": b"hosts: files dns\n",
 }
+LIBRARIES: Final = ("**/*.so.*",)
+MODULES: Final = (
+    "AutoLoader",
+    "Carp",
+    "Config",
+    "DynaLoader",
+    "Errno",
+    "Exporter",
+    "Socket",
+    "XSLoader",
+    "bytes",
+    "constant",
+    "overloading",
+    "strict",
+    "vars",
+    "warnings",
+)
+"""Modules of Perl that the scripts, and what they use, ask for."""
+
 PROGRAMS: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
     "libc": {"libc6": ("**/ld-linux*.so.*", "**/libc.so.6", "**/libm.so.6")},
-    "perl": {"perl-base": ("usr/bin/perl", "**/strict.pm"), "libcrypt1": ("**/*.so.*",)},
+    "perl": {
+        "perl-base": (
+            "usr/bin/perl",
+            *(f"**/perl-base/{name}.pm" for name in MODULES),
+            "**/warnings/register.pm",
+            "**/auto/Socket/Socket.so",
+        ),
+        "libcrypt1": LIBRARIES,
+    },
+    "tls": {"libssl3": ("**/libssl.so.*", "**/libcrypto.so.*")},
+    "perl-tls": {"libnet-ssleay-perl": ("**/Net/SSLeay.pm", "**/Net/SSLeay/SSLeay.so", "**/autosplit.ix")},
+    "redis": {
+        "redis-server": ("usr/bin/redis-server*",),
+        "redis-tools": ("usr/bin/redis-check-rdb", "usr/bin/redis-cli"),
+        "libcap2": ("**/libcap.so.*",),
+        "libstdc++6": ("**/libstdc++.so.6*",),
+        **dict.fromkeys(("libatomic1", "libgcc-s1", "libgcrypt20", "libgpg-error0", "libjemalloc2"), LIBRARIES),
+        **dict.fromkeys(("liblz4-1", "liblzf1", "liblzma5", "libsystemd0", "libzstd1"), LIBRARIES),
+    },
     "nft": {
         "nftables": ("usr/sbin/nft",),
-        "libbsd0": ("**/*.so.*",),
-        "libedit2": ("**/*.so.*",),
-        "libgmp10": ("**/*.so.*",),
-        "libjansson4": ("**/*.so.*",),
-        "libmd0": ("**/*.so.*",),
-        "libmnl0": ("**/*.so.*",),
-        "libnftables1": ("**/*.so.*",),
-        "libnftnl11": ("**/*.so.*",),
-        "libtinfo6": ("**/*.so.*",),
-        "libxtables12": ("**/*.so.*",),
+        **dict.fromkeys(("libbsd0", "libedit2", "libgmp10", "libjansson4", "libmd0", "libmnl0"), LIBRARIES),
+        **dict.fromkeys(("libnftables1", "libnftnl11", "libtinfo6", "libxtables12"), LIBRARIES),
     },
 }
 """What busybox cannot do: layer → package → files. Each is a layer of its own, after the base layer."""
@@ -87,13 +117,15 @@ class Standin:
 
 STANDIN: Final[Mapping[str, Standin]] = {
     "certgen": Standin(entrypoint=("/usr/bin/g3fcgen",), user="65532", programs=("libc", "perl")),
-    "gate": Standin(entrypoint=("/usr/local/bin/init.sh",)),
+    "gate": Standin(entrypoint=("/usr/local/bin/init.sh",), programs=("libc", "perl", "nft")),
     "init": Standin(cmd=("/bin/sh",), programs=("libc", "nft")),
     "resolver": Standin(entrypoint=("/usr/bin/coredns",), user="65532", programs=("libc", "perl")),
     "scanner": Standin(entrypoint=("/init",), user="65532"),
-    "sentinel": Standin(entrypoint=("/entrypoint.sh",), user="65532"),
-    "state": Standin(cmd=("valkey-server", "/etc/valkey/valkey.conf"), user="65532"),
-    "toolbox": Standin(cmd=("/usr/local/bin/polis-mcp-agent",), user="65532"),
+    "sentinel": Standin(entrypoint=("/entrypoint.sh",), user="65532", programs=("libc", "perl")),
+    "state": Standin(cmd=("valkey-server", "/etc/valkey/valkey.conf"), user="65532", programs=("libc", "tls", "redis")),
+    "toolbox": Standin(
+        cmd=("/usr/local/bin/polis-mcp-agent",), user="65532", programs=("libc", "perl", "tls", "perl-tls")
+    ),
     "workspace": Standin(entrypoint=("/sbin/init",)),
 }
 """The nine images by the part of their name after `polis-`."""
@@ -111,6 +143,12 @@ class Image:
         """Return what a pull by digest asks for."""
         return digest_of(self.manifest)
 
+    @property
+    def identity(self) -> str:
+        """Return what an engine calls the image: the digest of its configuration."""
+        identity: str = json.loads(self.manifest)["config"]["digest"]
+        return identity
+
 
 @dataclass(frozen=True)
 class Programs:
@@ -122,9 +160,10 @@ class Programs:
     def pick(self, package: str, patterns: Sequence[str]) -> dict[str, bytes | str]:
         """Return files and links of a package by their place in a merged /usr; a link is a str, its target."""
         base = self.root / package
-        found = sorted({path for pattern in patterns for path in base.glob(pattern) if not path.is_dir()})
-        if not found:
-            raise LabError(f"the package {package} has none of: {', '.join(patterns)}")
+        matches = {pattern: [path for path in base.glob(pattern) if not path.is_dir()] for pattern in patterns}
+        if missing := [pattern for pattern in patterns if not matches[pattern]]:
+            raise LabError(f"the package {package} has none of: {', '.join(missing)}")
+        found = sorted({path for paths in matches.values() for path in paths})
         return {
             _merged(path.relative_to(base).as_posix()): str(path.readlink()) if path.is_symlink() else path.read_bytes()
             for path in found
@@ -138,8 +177,8 @@ def publish(
     versions: Sequence[str],
     cache: Path,
     changed: Mapping[str, Collection[str]] | None = None,
-) -> dict[str, str]:
-    """Make sure that all nine images of all `versions` are in the registry; return reference → manifest digest.
+) -> dict[str, dict[str, str]]:
+    """Make sure that all nine images of all `versions` are in the registry; return reference → digest and id.
 
     `registry` is host:port, spoken to by HTTP. References are without it, for a guest knows it by another name:
     `<namespace>/polis-gate:v0.5.0`. Every image of a version is its own, unless `changed` names for that version the
@@ -150,7 +189,7 @@ def publish(
 
     """
     programs = fetch(cache)
-    published: dict[str, str] = {}
+    published: dict[str, dict[str, str]] = {}
     target = Registry(registry)
     for version in versions:
         own = STANDIN.keys() if changed is None else changed.get(version, STANDIN.keys())
@@ -158,7 +197,7 @@ def publish(
             image = build(programs, name, version if name in own else versions[0])
             repository = f"{namespace}/polis-{name}"
             target.push(repository, version, image)
-            published[f"{repository}:{version}"] = image.digest
+            published[f"{repository}:{version}"] = {"digest": image.digest, "id": image.identity}
     return published
 
 

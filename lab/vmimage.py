@@ -45,7 +45,6 @@ CMDLINE = " ".join(
         "nokaslr",
         # QEMU 7.2 leaves garbage in the flags after cmpxchg16b; an interrupt at that moment ends in a double fault.
         "clearcpuid=cx16",
-        "tsc=reliable",
         "8250.nr_uarts=1",
         # A kernel that cannot go on must end the VM, for nobody reads the screen.
         "panic=-1",

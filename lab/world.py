@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 import urllib.request
@@ -14,6 +15,7 @@ from filelock import FileLock
 from lab import aptindex, certificates, mirror, oci, sysbox, vmimage
 from lab.daemon import HOST, Daemon, free_port
 from lab.errors import LabError
+from lab.placing import place
 from lab.proxyadmin import ProxyControl
 from lab.registry import Registry, answers
 
@@ -34,8 +36,10 @@ GATEWAY = "10.0.2.2"
 DOCKER_PATH = f"/docker/{mirror.REPOSITORY}"
 SYSBOX_PATH = f"/sysbox/{sysbox.NAME}"
 NAMESPACE = "odralabshq"
-VERSIONS = ("v0.5.0", "v0.5.1")
-"""The releases in the registry: the one polis installs by default, and one to upgrade to."""
+VERSIONS = ("v0.5.0", "v0.5.1", "v0.5.2")
+"""The releases in the registry: the one polis installs by default, and two to upgrade to."""
+CHANGED = {"v0.5.2": frozenset({"toolbox"})}
+"""Releases in which only these images are other than in the first."""
 
 
 class World:
@@ -59,6 +63,7 @@ class World:
         self.directory = directory.resolve()
         self.shared = self.directory if shared is None else shared.resolve()
         self.image_descriptor = self.directory / "image.json"
+        self.images_lock = self.directory / "images.lock"
         self.ca = self.shared / "ca.pem"
         self.docker_key = mirror.docker_key(self.shared)
         self._say = say
@@ -132,6 +137,11 @@ class World:
         return self._port(self._proxy, "mirror")
 
     @property
+    def secure_mirror_port(self) -> int:
+        """The packages by HTTPS; raises LabError if the proxy does not run."""
+        return self._port(self._proxy, "secure-mirror")
+
+    @property
     def admin_port(self) -> int:
         """Where the proxy takes orders; raises LabError if it does not run."""
         return self._port(self._proxy, "admin")
@@ -185,27 +195,31 @@ class World:
     def _publish(self) -> None:
         # In the storage itself, so that the mark goes when the images go.
         mark = self._registry.storage / f"published-{images_fingerprint()}"
-        if mark.exists():
+        if mark.exists() and self.images_lock.exists():
             return
         self._say(f"publishing the images of {', '.join(VERSIONS)}")
-        oci.publish(
+        published = oci.publish(
             registry=f"{HOST}:{self.registry_port}",
             namespace=NAMESPACE,
             versions=VERSIONS,
+            changed=CHANGED,
             cache=self.directory / "oci",
         )
+        lock = {reference.removeprefix(f"{NAMESPACE}/"): entry for reference, entry in published.items()}
+        place(self.images_lock, json.dumps({"schema": 1, "images": lock}, indent=2).encode())
         mark.touch()
 
     def _start_proxy(self, root: Path, certificate: Path) -> None:
         running = self._proxy.ports()
-        names = ("proxy", "mirror", "admin")
-        ports = {name: running.get(name) or self._wanted[name] or free_port() for name in names}
+        names = ("proxy", "mirror", "admin", "secure-mirror")
+        ports = {name: running.get(name) or self._wanted.get(name) or free_port() for name in names}
         argv = [
             *(sys.executable, "-m", "lab.faultproxy"),
             *("--origin-port", str(self.registry_port)),
             *("--port", str(ports["proxy"])),
             *("--mirror-port", str(ports["mirror"])),
             *("--admin-port", str(ports["admin"])),
+            *("--secure-mirror-port", str(ports["secure-mirror"])),
             *("--root", str(root)),
             *("--certificate", str(certificate)),
             *("--log", str(self.directory / "access.jsonl")),
@@ -240,7 +254,7 @@ def serves_packages(port: int) -> bool:
 
 def images_fingerprint() -> str:
     """Return the name of the set of images that today's inputs make."""
-    digest = hashlib.sha256(repr((NAMESPACE, VERSIONS)).encode())
+    digest = hashlib.sha256(repr((NAMESPACE, VERSIONS, sorted(CHANGED.items()))).encode())
     sources = (path for path in (HERE / "standins").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     for path in sorted([HERE / "oci.py", *sources]):
         digest.update(str(path.relative_to(HERE)).encode() + b"\0" + path.read_bytes())

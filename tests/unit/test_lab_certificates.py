@@ -29,7 +29,7 @@ def greet(ca: Path, certificate: Path, name: str) -> None:
             continue
 
 
-@pytest.mark.parametrize("name", ["10.0.2.2", "127.0.0.1", "localhost"])
+@pytest.mark.parametrize("name", ["10.0.2.2", "127.0.0.1", "localhost", "mirror.polis.test"])
 def test_a_server_is_trusted_under_every_name_of_the_host(tmp_path: Path, name: str) -> None:
     greet(*certificates.ensure(tmp_path), name)
 

@@ -153,7 +153,12 @@ def test_a_world_starts_once_serves_and_stops(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     published: list[str] = []
-    monkeypatch.setattr(oci, "publish", lambda **wanted: published.append(wanted["registry"]))
+
+    def publish(*, registry: str, **_wanted: object) -> dict[str, dict[str, str]]:
+        published.append(registry)
+        return {}
+
+    monkeypatch.setattr(oci, "publish", publish)
     lab = World(tmp_path / "lab", shared=tmp_path / "shared")
     lab.start(image=False)
     try:

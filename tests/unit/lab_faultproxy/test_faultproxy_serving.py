@@ -78,6 +78,18 @@ def test_the_mirror_serves_files_with_their_length_and_date(play: Play) -> None:
     play(scenario)
 
 
+def test_the_mirror_serves_the_same_files_by_tls_and_logs_them_the_same(play: Play) -> None:
+    async def scenario(bench: Bench) -> None:
+        client = await bench.connect_tls(bench.ports.secure_mirror)
+        assert (await client.ask(DEB)).body == CONTENT
+        assert (await client.ask(MANIFEST)).status == 404
+        bench.proxy.set_fault(Fault(Mode.UNAVAILABLE, match="^/docker/"))
+        assert (await client.ask(DEB)).status == 503
+        assert [(entry.path, entry.status) for entry in bench.log()] == [(DEB, 200), (MANIFEST, 404), (DEB, 503)]
+
+    play(scenario)
+
+
 @pytest.mark.parametrize(
     "path",
     [
