@@ -29,6 +29,10 @@ class Paths:
         """Return the directory of one workspace's record."""
         return self.workspaces / name
 
+    def secrets(self, name: str) -> Path:
+        """Return the directory of one workspace's keys and passwords, which outlive its record."""
+        return self.config / "secrets" / name
+
     def workspace_names(self) -> list[str]:
         """Return the names of all workspaces with a directory, sorted."""
         try:
