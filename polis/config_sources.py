@@ -24,9 +24,9 @@ SIZE_LIMIT = 1024 * 1024
 _CREDENTIALS = re.compile(r"//[^/@\s\"]+@")
 """User name and password in an address, which no message repeats."""
 
-_PATHS = ("bundle", "cloud_init")
+_PATHS = ("bundle", "cloud_init", "images_lock", "env_file")
 _NESTED_PATHS = {"mirrors": (("docker", "key"), ("registry", "ca"))}
-_STRUCTURED = ("retry", "ports", "image", "mirrors", "proxy", "ca_certs")
+_STRUCTURED = ("retry", "ports", "image", "mirrors", "proxy", "ca_certs", "env", "offline")
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ def from_file(path: Path) -> Layer:
         return Layer({}, path.absolute().parent, str(path))
     if not isinstance(document, CommentedMap):
         raise ConfigurationError(f"{path}:1:1: the top of the file must be a mapping of keys to values")
-    places: dict[tuple[str | int, ...], str] = {}
-    values = _plain(document, path, (), places)
+    values, places = yamltext.plain(document, str(path))
     return Layer(values, path.absolute().parent, str(path), places)
 
 
@@ -107,13 +106,16 @@ def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[tuple[str | int
 def locate(problem: dict[str, Any], places: Mapping[tuple[str | int, ...], str], keys: Sequence[str]) -> str:
     """Return one line for a validation problem: place, key, what is wrong, the nearest valid key."""
     at = tuple(problem["loc"])
-    known = next((places[at[:length]] for length in range(len(at), 0, -1) if at[:length] in places), "configuration")
+    known = next((places[at[:length]] for length in range(len(at), -1, -1) if at[:length] in places), "configuration")
     name = ".".join(str(part) for part in at)
     if problem["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(str(at[-1]), keys, n=1) if len(at) == 1 else []
         return f"{known}: unknown key `{name}`" + (f"; did you mean `{nearest[0]}`?" if nearest else "")
     text = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{known}: `{name}`: {text[:1].lower()}{text[1:]} (got {_excerpt(problem.get('input'))})"
+    # What stands in a mapping is told by its own key; what stands in `env` may be somebody's key.
+    silent = problem["type"] == "missing" or "env" in at or isinstance(problem.get("input"), dict)
+    got = "" if silent else f" (got {_excerpt(problem.get('input'))})"
+    return f"{known}: `{name}`: {text[:1].lower()}{text[1:]}{got}"
 
 
 def _excerpt(value: object, limit: int = 60) -> str:
@@ -126,14 +128,16 @@ def _excerpt(value: object, limit: int = 60) -> str:
 
 
 def _structured(variable: str, text: str) -> Any:
-    if variable == "POLIS_IMAGE" and not text.lstrip().startswith("{"):
+    if variable in ("POLIS_IMAGE", "POLIS_OFFLINE") and not text.lstrip().startswith("{"):
         return text
     return yamltext.load_plain(text, variable)
 
 
 def _anchored(key: str, value: Any, layer: Layer) -> Any:
     """Make relative paths start from the place that named them, and read an image descriptor."""
-    if key in _PATHS and isinstance(value, str | Path):
+    if key == "offline" and isinstance(value, dict) and isinstance(value.get("file"), str):
+        return {**value, "file": layer.directory / at_home(value["file"])}
+    if key in (*_PATHS, "offline") and isinstance(value, str | Path):
         return layer.directory / at_home(value)
     if key == "ca_certs" and isinstance(value, list):
         return [layer.directory / at_home(entry) if isinstance(entry, str) else entry for entry in value]
@@ -176,27 +180,3 @@ def _descriptor(path: Path, layer: Layer) -> Any:
             f"{place}: `image`: the descriptor {path} cannot be read", cause=str(reason)
         ) from error
     return value
-
-
-def _plain(node: Any, path: Path, at: tuple[str | int, ...], places: dict[tuple[str | int, ...], str]) -> Any:
-    """Turn the parsed document into plain values and note the place of every key and item."""
-    from ruamel.yaml.comments import CommentedMap, CommentedSeq
-
-    if isinstance(node, CommentedMap):
-        for key in node:
-            line, column = yamltext.place(node, key)
-            places[(*at, str(key))] = f"{path}:{line}:{column}"
-        return {str(key): _plain(value, path, (*at, str(key)), places) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        for index in range(len(node)):
-            line, column = yamltext.place(node, index)
-            places[(*at, index)] = f"{path}:{line}:{column}"
-        return [_plain(value, path, (*at, index), places) for index, value in enumerate(node)]
-    return _scalar(node)
-
-
-def _scalar(node: Any) -> Any:
-    for plain in (bool, int, float, str):
-        if isinstance(node, plain):
-            return plain(node)
-    return node

@@ -68,6 +68,33 @@ def place(node: Any, key: Any, *, of_value: bool = False) -> tuple[int, int]:
     return (getattr(known, "line", None) or 0) + 1, (getattr(known, "col", None) or 0) + 1
 
 
+def plain(document: Any, name: str) -> tuple[Any, dict[tuple[str | int, ...], str]]:
+    """Return a parsed document as plain values, and the place (file:line:column) of each key and item."""
+    places: dict[tuple[str | int, ...], str] = {}
+    return _plain(document, name, (), places), places
+
+
+def _plain(node: Any, name: str, at: tuple[str | int, ...], places: dict[tuple[str | int, ...], str]) -> Any:
+    if isinstance(node, dict):
+        for key in node:
+            line, column = place(node, key)
+            places[(*at, str(key))] = f"{name}:{line}:{column}"
+        return {str(key): _plain(value, name, (*at, str(key)), places) for key, value in node.items()}
+    if isinstance(node, list):
+        for index in range(len(node)):
+            line, column = place(node, index)
+            places[(*at, index)] = f"{name}:{line}:{column}"
+        return [_plain(value, name, (*at, index), places) for index, value in enumerate(node)]
+    return _scalar(node)
+
+
+def _scalar(node: Any) -> Any:
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
 def _weigh(node: Any, known: dict[int, int]) -> int:
     """Return how many values a node stands for once its aliases are written out; raises ValueError for a bomb.
 

@@ -24,13 +24,11 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
+from polis.bundle.tarstream import Limited, Refused, StrictInfo
 from polis.errors import ConfigurationError
 
 COMPOSE_FILE: Final = "docker-compose.yml"
 """Without this file at its root, a directory is no bundle."""
-
-RESERVED: Final = frozenset({".env", ".polis"})
-"""Names at the root that polis writes itself, next to what it unpacks."""
 
 LITTER: Final = frozenset({".DS_Store", ".git", "Thumbs.db", "__pycache__"})
 """What tools leave in a directory. It is not content, and is passed over; in a tar somebody put it there."""
@@ -40,8 +38,6 @@ MAX_FILE: Final = 16 * 2**20
 """Bytes of one file."""
 MAX_TOTAL: Final = 32 * 2**20
 """Bytes of all files, and of a source tar once decompressed: a bundle is configuration, and is held in memory."""
-MAX_HEADER: Final = 8 * 2**10
-"""Bytes of what a header adds to the next one (a long name, pax records): tarfile takes time with its square."""
 MAX_GLOBALS: Final = 64
 """Pax records for all entries, of which tarfile makes a copy for each."""
 MAX_NAME: Final = 1024
@@ -53,17 +49,21 @@ MAX_LINKS: Final = 40
 
 DEFAULT: Final = Path(__file__).with_name("default")
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_EXTENSIONS: Final = frozenset(
-    {
-        tarfile.GNUTYPE_LONGLINK,
-        tarfile.GNUTYPE_LONGNAME,
-        tarfile.SOLARIS_XHDTYPE,
-        tarfile.XGLTYPE,
-        tarfile.XHDTYPE,
-    }
-)
 _PROGRAM_STARTS: Final = (b"#!", b"\x7fELF")
 _CONTROL_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a directory must be: its name in messages, the file that it needs at its root, and names it may not have."""
+
+    noun: str
+    required: str
+    reserved: frozenset[str]
+
+
+BUNDLE: Final = Shape("bundle", COMPOSE_FILE, frozenset({".env", ".polis"}))
+"""What polis writes itself, next to what it unpacks, cannot be in a bundle."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,15 @@ class Bundle:
     """Bytes of the canonical tar."""
     content: bytes = field(repr=False)
     """The canonical tar."""
+
+    def member(self, name: str) -> bytes | None:
+        """Return the content of a file in it, None if there is no such file."""
+        with tarfile.open(fileobj=io.BytesIO(self.content)) as tar:
+            try:
+                file = tar.extractfile(name)
+            except KeyError:
+                return None
+            return file.read() if file is not None else None
 
     def write(self, target: Path) -> None:
         """Write the canonical tar to `target`, readable by its owner only; an existing file is replaced."""
@@ -94,28 +103,25 @@ def load(source: Path | None = None) -> Bundle:
         ConfigurationError: it cannot be read, or an entry is refused; the error names the entry and the reason.
 
     """
-    path = DEFAULT if source is None else source
+    return read(DEFAULT if source is None else source, BUNDLE)
+
+
+def read(path: Path, shape: Shape) -> Bundle:
+    """Read and check a directory, a .tar or a .tar.gz that has to be of this shape. Raises ConfigurationError."""
     try:
-        tree = _Tree()
+        tree = _Tree(shape)
         if path.is_dir():
             _read_directory(path, tree)
         else:
             _read_tar(path, tree)
         tree.check()
-    except _Refused as refused:
-        raise ConfigurationError(f"the bundle {path} is refused", str(refused)) from refused
+    except Refused as refused:
+        raise ConfigurationError(f"the {shape.noun} {path} is refused", str(refused)) from refused
     except _UNREADABLE as error:
-        raise ConfigurationError(f"the bundle {path} cannot be read", str(error)) from error
+        raise ConfigurationError(f"the {shape.noun} {path} cannot be read", str(error)) from error
     content = tree.pack()
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
     return Bundle(digest=digest, files=tree.files, size=len(content), content=content)
-
-
-class _Refused(Exception):
-    """An entry, or the bundle as a whole, is not acceptable."""
-
-    def __init__(self, reason: str, name: str | None = None) -> None:
-        super().__init__(reason if name is None else f"{name!r} {reason}")
 
 
 class _Kind(Enum):
@@ -134,7 +140,8 @@ class _Entry:
 class _Tree:
     """What will be sent: checked names, each with what it stands for."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
         self._entries: dict[str, _Entry] = {}
         self._spellings: dict[str, str] = {}
         self._declared: set[str] = set()
@@ -148,41 +155,41 @@ class _Tree:
     def admit(self, name: str, size: int) -> None:
         """Refuse a file that is too large, alone or together with the others; to be asked before it is read."""
         if size > MAX_FILE:
-            raise _Refused(f"is larger than {MAX_FILE} bytes", name)
+            raise Refused(f"is larger than {MAX_FILE} bytes", name)
         self._total += size
         if self._total > MAX_TOTAL:
-            raise _Refused(f"makes the bundle larger than {MAX_TOTAL} bytes", name)
+            raise Refused(f"makes the {self._shape.noun} larger than {MAX_TOTAL} bytes", name)
 
     def add(self, name: str, entry: _Entry) -> None:
         """Take in one entry under a name as the source spells it."""
-        parts = _parts(name)
+        parts = _parts(name, self._shape.reserved)
         if not parts:
             if entry.kind is not _Kind.DIRECTORY:
-                raise _Refused("stands for the bundle itself, but is no directory", name)
+                raise Refused(f"stands for the {self._shape.noun} itself, but is no directory", name)
             return
         clean = "/".join(parts)
         if clean in self._declared:
-            raise _Refused("is there twice", name)
+            raise Refused("is there twice", name)
         for depth in range(1, len(parts)):
             self._place("/".join(parts[:depth]), _Entry(_Kind.DIRECTORY), name)
         if entry.kind is _Kind.LINK:
-            entry = _Entry(_Kind.LINK, target="/".join(_link_parts(name, entry.target)) or ".")
+            entry = _Entry(_Kind.LINK, target="/".join(_link_parts(name, entry.target, self._shape.noun)) or ".")
         self._place(clean, entry, name)
         self._declared.add(clean)
 
     def file(self, name: str) -> _Entry | None:
         """Return the regular file of this name, if there is one already."""
-        entry = self._entries.get("/".join(_parts(name)))
+        entry = self._entries.get("/".join(_parts(name, self._shape.reserved)))
         return entry if entry is not None and entry.kind is _Kind.FILE else None
 
     def check(self) -> None:
-        """Check what only the whole tree can tell: where links lead, and that it is a bundle."""
+        """Check what only the whole tree can tell: where links lead, and that nothing is missing."""
         for name, entry in self._entries.items():
             if entry.kind is _Kind.LINK:
                 self._follow(name, entry.target)
-        compose = self._entries.get(COMPOSE_FILE)
-        if compose is None or compose.kind is not _Kind.FILE:
-            raise _Refused(f"there is no file {COMPOSE_FILE!r} at its root")
+        required = self._entries.get(self._shape.required)
+        if required is None or required.kind is not _Kind.FILE:
+            raise Refused(f"there is no file {self._shape.required!r} at its root")
 
     def pack(self) -> bytes:
         """Return the canonical tar."""
@@ -206,73 +213,74 @@ class _Tree:
         """Put an entry, or a directory that an entry needs, where nothing else is."""
         spelling = self._spellings.setdefault(_folded(clean), clean)
         if spelling != clean:
-            raise _Refused(f"is {spelling!r} where case or accents do not count", name)
+            raise Refused(f"is {spelling!r} where case or accents do not count", name)
         existing = self._entries.get(clean)
         if existing is None:
             if len(self._entries) >= MAX_ENTRIES:
-                raise _Refused(f"is one entry too many: a bundle has at most {MAX_ENTRIES}", name)
+                raise Refused(f"is one entry too many: there may be at most {MAX_ENTRIES}", name)
             self._entries[clean] = entry
         elif existing.kind is not entry.kind or existing.kind is not _Kind.DIRECTORY:
-            raise _Refused(f"needs a {entry.kind.value} where {clean!r} is a {existing.kind.value}", name)
+            raise Refused(f"needs a {entry.kind.value} where {clean!r} is a {existing.kind.value}", name)
 
     def _follow(self, name: str, target: str) -> None:
-        """Walk a link as the kernel would, and refuse one that leaves the bundle, ends nowhere or never ends."""
+        """Walk a link as the kernel would, and refuse one that leaves the tree, ends nowhere or never ends."""
         at = list(PurePosixPath(name).parent.parts)
-        ahead = _link_parts(name, target)
+        noun = self._shape.noun
+        ahead = _link_parts(name, target, noun)
         links = 0
         while ahead:
             part = ahead.pop(0)
             if part == "..":
                 if not at:
-                    raise _Refused(f"links to {target!r}, outside of the bundle", name)
+                    raise Refused(f"links to {target!r}, outside of the {noun}", name)
                 at.pop()
                 continue
             at.append(part)
             entry = self._entries.get("/".join(at))
             if entry is None:
-                raise _Refused(f"links to {target!r}, which is not in the bundle", name)
+                raise Refused(f"links to {target!r}, which is not in the {noun}", name)
             if entry.kind is _Kind.LINK:
                 links += 1
                 if links > MAX_LINKS:
-                    raise _Refused(f"links to {target!r}, and so on without end", name)
-                ahead[:0] = _link_parts("/".join(at), entry.target)
+                    raise Refused(f"links to {target!r}, and so on without end", name)
+                ahead[:0] = _link_parts("/".join(at), entry.target, noun)
                 at.pop()
             elif entry.kind is _Kind.FILE and ahead:
-                raise _Refused(f"links to {target!r}, where {'/'.join(at)!r} is a file", name)
+                raise Refused(f"links to {target!r}, where {'/'.join(at)!r} is a file", name)
 
 
-def _parts(name: str) -> list[str]:
-    """Split a name and check it alone; an empty list stands for the bundle's root."""
+def _parts(name: str, reserved: frozenset[str]) -> list[str]:
+    """Split a name and check it alone; an empty list stands for the root."""
     _check_characters(name, name)
     if name.startswith("/"):
-        raise _Refused("is an absolute path", name)
+        raise Refused("is an absolute path", name)
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if ".." in parts:
-        raise _Refused("climbs with '..'", name)
+        raise Refused("climbs with '..'", name)
     if parts and parts[0][1:2] == ":":
-        raise _Refused("starts with a drive letter", name)
-    if parts and _folded(parts[0]) in RESERVED:
-        raise _Refused("has a name that polis writes itself", name)
+        raise Refused("starts with a drive letter", name)
+    if parts and _folded(parts[0]) in reserved:
+        raise Refused("has a name that polis writes itself", name)
     if len(name.encode()) > MAX_NAME or any(len(part.encode()) > MAX_COMPONENT for part in parts):
-        raise _Refused("is too long a name", name)
+        raise Refused("is too long a name", name)
     return parts
 
 
-def _link_parts(name: str, target: str) -> list[str]:
+def _link_parts(name: str, target: str, noun: str) -> list[str]:
     """Split a link's target; `..` stays, for what it means depends on the tree."""
     _check_characters(target, name)
     if not target or target.startswith("/"):
-        raise _Refused(f"links to {target!r}, outside of the bundle", name)
+        raise Refused(f"links to {target!r}, outside of the {noun}", name)
     if len(target.encode()) > MAX_NAME:
-        raise _Refused("links to too long a name", name)
+        raise Refused("links to too long a name", name)
     return [part for part in target.split("/") if part not in {"", "."}]
 
 
 def _check_characters(text: str, name: str) -> None:
     if "\\" in text:
-        raise _Refused("has a backslash, which some systems take for a slash", name)
+        raise Refused("has a backslash, which some systems take for a slash", name)
     if any(unicodedata.category(character) in _CONTROL_CATEGORIES for character in text):
-        raise _Refused("has control or invisible characters, or is not UTF-8", name)
+        raise Refused("has control or invisible characters, or is not UTF-8", name)
 
 
 def _folded(name: str) -> str:
@@ -298,7 +306,7 @@ def _read_directory(root: Path, tree: _Tree) -> None:
             elif stat.S_ISREG(mode):
                 tree.add(name, _Entry(_Kind.FILE, content=_read_file(path, name, tree)))
             else:
-                raise _Refused("is neither a file, a directory nor a symbolic link", name)
+                raise Refused("is neither a file, a directory nor a symbolic link", name)
 
 
 def _read_file(path: Path, name: str, tree: _Tree) -> bytes:
@@ -307,29 +315,31 @@ def _read_file(path: Path, name: str, tree: _Tree) -> bytes:
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise _Refused("changed while it was read", name)
+            raise Refused("changed while it was read", name)
         tree.admit(name, status.st_size)
         content = file.read(status.st_size + 1)
     if len(content) != status.st_size:
-        raise _Refused("changed while it was read", name)
+        raise Refused("changed while it was read", name)
     return content
 
 
 def _read_tar(path: Path, tree: _Tree) -> None:
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting
-        raise _Refused("it is neither a directory nor a file")
+        raise Refused("it is neither a directory nor a file")
     with path.open("rb") as file:
         zipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         file.seek(0)
         plain: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=file) if zipped else file
+        # Headers and padding are a block or two for each entry, long names a few more.
+        limit = MAX_TOTAL + MAX_ENTRIES * 8 * tarfile.BLOCKSIZE
         with tarfile.open(
-            fileobj=_Limited(plain), mode="r|", tarinfo=_StrictInfo, encoding="utf-8", errors="surrogateescape"
+            fileobj=Limited(plain, limit), mode="r|", tarinfo=StrictInfo, encoding="utf-8", errors="surrogateescape"
         ) as tar:
             for seen, member in enumerate(tar):
                 if seen >= MAX_ENTRIES:
-                    raise _Refused(f"it has more than {MAX_ENTRIES} entries")
+                    raise Refused(f"it has more than {MAX_ENTRIES} entries")
                 if len(tar.pax_headers) > MAX_GLOBALS:
-                    raise _Refused(f"it has more than {MAX_GLOBALS} records for all entries")
+                    raise Refused(f"it has more than {MAX_GLOBALS} records for all entries")
                 tree.add(member.name, _read_member(tar, member, tree))
                 tar.members.clear()  # type: ignore[attr-defined]  # each keeps its records
 
@@ -342,57 +352,15 @@ def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, tree: _Tree) -> 
     if member.islnk():
         linked = tree.file(member.linkname)
         if linked is None:
-            raise _Refused(f"is a hard link to {member.linkname!r}, which is no file before it", member.name)
+            raise Refused(f"is a hard link to {member.linkname!r}, which is no file before it", member.name)
         tree.admit(member.name, len(linked.content))
         return linked
     if not member.isreg() or member.issparse():
-        raise _Refused("is neither a plain file, a directory nor a link", member.name)
+        raise Refused("is neither a plain file, a directory nor a link", member.name)
     tree.admit(member.name, member.size)
     content = tar.extractfile(member)
     return _Entry(_Kind.FILE, content=content.read() if content else b"")
 
 
-class _StrictInfo(tarfile.TarInfo):
-    """A header reader for which only an end mark is the end.
-
-    tarfile takes a damaged or missing header for the end of the archive and drops what follows without a word.
-    """
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictInfo:
-        info = super().frombuf(buf, encoding, errors)
-        if info.type in _EXTENSIONS and info.size > MAX_HEADER:
-            raise _Refused(f"it has a header larger than {MAX_HEADER} bytes")
-        return info
-
-    @classmethod
-    def fromtarfile(cls, tarfile: tarfile.TarFile) -> _StrictInfo:
-        try:
-            return super().fromtarfile(tarfile)
-        except _END_MARK:
-            raise
-        except _DAMAGE as error:
-            raise _Refused(f"it is no tar, or it is damaged or cut off: {error}") from error
-
-
 # tarfile raises a ValueError at numbers that are none, and recurses into a long name's header, however many follow.
 _UNREADABLE: Final = (OSError, EOFError, ValueError, RecursionError, zlib.error, tarfile.TarError)
-_END_MARK: Final[type[tarfile.TarError]] = tarfile.EOFHeaderError  # type: ignore[attr-defined]
-_DAMAGE: Final[type[tarfile.TarError]] = tarfile.HeaderError
-
-
-class _Limited(io.RawIOBase):
-    """A source that ends in an error rather than fill the memory, however small it was when compressed."""
-
-    def __init__(self, source: IO[bytes] | gzip.GzipFile) -> None:
-        super().__init__()
-        self._source = source
-        # Headers and padding are a block or two for each entry, long names a few more.
-        self._left = MAX_TOTAL + MAX_ENTRIES * 8 * tarfile.BLOCKSIZE
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._source.read(self._left + 1 if size < 0 else min(size, self._left + 1))
-        self._left -= len(data)
-        if self._left < 0:
-            raise _Refused(f"it is larger than {MAX_TOTAL} bytes when unpacked")
-        return data
