@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 -- pydantic reads annotations when it runs
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+INSIDE = (
+    *LOOPBACK,
+    *("10.10.1.0/24", "10.20.1.0/24", "10.30.1.0/24"),  # the stack's own networks
+    *("resolver", "certgen", "gate", "sentinel", "scanner", "state", "toolbox", "workspace", "valkey"),
+)
+"""What no proxy is ever asked for: the VM itself, and the services in it, which reach each other by name."""
 
 
 class Section(BaseModel):
@@ -71,10 +78,36 @@ class MirrorsSpec(Section):
 
 
 class ProxySpec(Section):
-    """An HTTP proxy for what the VM fetches: an address, or an address and the names that need none."""
+    """HTTP proxies for what the VM fetches, and names that need none.
 
-    url: Address
+    `url` stands for the one of `http` and `https` that is not given; an address alone is short for `url`.
+    """
+
+    url: Address | None = None
+    http: Address | None = None
+    https: Address | None = None
     no_proxy: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:*/_-]+$")], ...] = ()
+
+    @property
+    def for_http(self) -> str:
+        """Return the proxy for http:// addresses, empty if there is none."""
+        return self.http or self.url or ""
+
+    @property
+    def for_https(self) -> str:
+        """Return the proxy for https:// addresses, empty if there is none."""
+        return self.https or self.url or ""
+
+    @property
+    def exceptions(self) -> str:
+        """Return what is fetched without a proxy, with commas between: always what is inside the VM."""
+        return ",".join(dict.fromkeys([*INSIDE, *self.no_proxy]))
+
+    @property
+    def variables(self) -> tuple[tuple[str, str], ...]:
+        """Return http, https and no, each with its value, where it has one."""
+        pairs = (("http", self.for_http), ("https", self.for_https), ("no", self.exceptions))
+        return tuple((name, value) for name, value in pairs if value)
 
     @model_validator(mode="before")
     @classmethod
@@ -83,6 +116,21 @@ class ProxySpec(Section):
 
     @model_validator(mode="after")
     def _is_reachable(self) -> ProxySpec:
-        if urlsplit(self.url).hostname in LOOPBACK:
+        addresses = [address for address in (self.url, self.http, self.https) if address]
+        if not addresses:
+            raise ValueError("needs an address: `http`, `https`, or `url` for both")
+        if any(urlsplit(address).hostname in LOOPBACK for address in addresses):
             raise ValueError("is this machine's loopback address, which the VM cannot reach; name one that it can")
         return self
+
+
+class OfflineSpec(Section):
+    """A file with everything in it: its path, or its path and the sha256 that it must have."""
+
+    file: Path
+    sha256: Sha256 | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        return {"file": value} if isinstance(value, str | Path) else value

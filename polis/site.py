@@ -17,6 +17,7 @@ SIZE_LIMIT = 256 * 1024
 
 PGP = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+END = "-----END CERTIFICATE-----"
 
 
 def overrides(spec: Spec) -> Overrides:
@@ -35,10 +36,16 @@ def overrides(spec: Spec) -> Overrides:
         registry_mirror=(registry.location or "") if registry else "",
         registry_ca=_read(registry.ca, CERTIFICATE, "mirrors.registry.ca") if registry and registry.ca else "",
         registry=spec.registry.partition("/")[0],
-        proxy=proxy.url if proxy else "",
-        no_proxy=",".join(proxy.no_proxy) if proxy else "",
-        ca_certs=tuple(_read(path, CERTIFICATE, "ca_certs") for path in spec.ca_certs),
+        proxies=proxy.variables if proxy else (),
+        medium=spec.offline is not None,
+        ca_certs=tuple(each for path in spec.ca_certs for each in _certificates(_read(path, CERTIFICATE, "ca_certs"))),
     )
+
+
+def _certificates(text: str) -> list[str]:
+    """Return the certificates of a PEM file one by one: the VM's tools index only the first of a file."""
+    parts = [part.partition(END)[0] for part in text.split(CERTIFICATE)[1:]]
+    return [f"{CERTIFICATE}{part}{END}\n" for part in parts]
 
 
 def _read(path: Path, mark: str, key: str) -> str:

@@ -35,7 +35,7 @@ class Document:
     @property
     def is_edited(self) -> bool:
         """Return whether the text to send differs from the author's."""
-        return bool(self.overrides.digest)
+        return self.overrides.is_any
 
     @property
     def sent_name(self) -> str:

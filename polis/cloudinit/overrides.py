@@ -21,6 +21,14 @@ DAEMON = "/etc/docker/daemon.json"
 PLACES = "/etc/polis/sysbox.places"
 SHA256 = "/etc/polis/sysbox.sha256"
 PROXY = "/etc/polis/proxy.sh"
+MEDIUM = "/etc/polis/medium"
+APT_OFFLINE = "/etc/polis/medium-apt.conf"
+APT_SOURCE = "/etc/polis/medium.list"
+
+MEDIUM_LABEL = "POLIS_OFFLINE"
+"""Of the read-only medium with the packages, by which the VM finds it."""
+MOUNTED = "/run/polis-medium"
+"""Where the script mounts it."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,8 @@ class Overrides:
     """The edits, with the contents of the files that they came from. Empty values change nothing.
 
     `docker_key`, `registry_ca` and `ca_certs` are PEM or armoured text; addresses are URLs; `registry` is the
-    `host[:port]` that the workspace's images come from.
+    `host[:port]` that the workspace's images come from; `proxies` are pairs of http, https or no, and what it is set
+    to; `medium` says that the packages come from a medium.
     """
 
     archive: str = ""
@@ -39,14 +48,22 @@ class Overrides:
     registry_mirror: str = ""
     registry_ca: str = ""
     registry: str = ""
-    proxy: str = ""
-    no_proxy: str = ""
+    proxies: tuple[tuple[str, str], ...] = ()
     ca_certs: tuple[str, ...] = ()
+    medium: bool = False
+
+    @property
+    def is_any(self) -> bool:
+        """Return whether there is anything to edit."""
+        return any(getattr(self, key) for key in EDITS)
 
     @property
     def digest(self) -> str:
-        """Return a hash of all edits, empty if there are none; reading it does not parse the document."""
-        values = {name: value for name, value in asdict(self).items() if value and name != "registry"}
+        """Return a hash of all edits that make a difference to the VM, empty if there are none; parses nothing.
+
+        Where the same packages came from makes none.
+        """
+        values = {name: value for name, value in asdict(self).items() if value and name not in ("registry", "medium")}
         if self.registry_ca:
             values["registry"] = self.registry
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest() if values else ""
@@ -97,20 +114,26 @@ def _edit_registry_ca(document: dict[str, Any], wanted: Overrides) -> None:
         _add_file(document, f"/etc/docker/certs.d/{host}/ca.crt", wanted.registry_ca, "mirrors.registry.ca")
 
 
-def _edit_proxy(document: dict[str, Any], wanted: Overrides) -> None:
+def _edit_proxies(document: dict[str, Any], wanted: Overrides) -> None:
     apt = _mapping(document, "apt")
-    apt["http_proxy"] = apt["https_proxy"] = wanted.proxy
-    proxies = {"http-proxy": wanted.proxy, "https-proxy": wanted.proxy}
-    if wanted.no_proxy:
-        proxies["no-proxy"] = wanted.no_proxy
-    _edit_daemon(document, "proxy", {"proxies": proxies})
-    variables = {"http_proxy": wanted.proxy, "https_proxy": wanted.proxy, "no_proxy": wanted.no_proxy}
-    text = "".join(f"export {name}='{value}'\n" for name, value in variables.items() if value)
+    apt.update({f"{name}_proxy": value for name, value in wanted.proxies if name != "no"})
+    _edit_daemon(document, "proxy", {"proxies": {f"{name}-proxy": value for name, value in wanted.proxies}})
+    text = "".join(f"export {name}_proxy='{value}'\n" for name, value in wanted.proxies)
     _add_file(document, PROXY, text, "proxy")
 
 
 def _edit_ca_certs(document: dict[str, Any], wanted: Overrides) -> None:
     _mapping(document, "ca_certs")["trusted"] = [_literal(text) for text in wanted.ca_certs]
+
+
+def _edit_medium(document: dict[str, Any], wanted: Overrides) -> None:  # noqa: ARG001 -- as all edits
+    _set_file(document, PLACES, f"file://{MOUNTED}/sysbox.deb\n", "offline")
+    _add_file(document, MEDIUM, f"{MEDIUM_LABEL} {MOUNTED}\n", "offline")
+    # Copied, so that what is installed is kept as if it had been fetched. Nothing is signed: the file that it came from
+    # was compared with its manifest, and apt compares again.
+    _add_file(document, APT_SOURCE, f"deb [trusted=yes] copy:{MOUNTED} ./\n", "offline")
+    lines = (f'Dir::Etc::sourcelist "{APT_SOURCE}";\n', 'Dir::Etc::sourceparts "-";\n')
+    _add_file(document, APT_OFFLINE, "".join(lines), "offline")
 
 
 EDITS: dict[str, Callable[[dict[str, Any], Overrides], None]] = {
@@ -121,8 +144,9 @@ EDITS: dict[str, Callable[[dict[str, Any], Overrides], None]] = {
     "sysbox_sha256": _edit_sysbox_sha256,
     "registry_mirror": _edit_registry_mirror,
     "registry_ca": _edit_registry_ca,
-    "proxy": _edit_proxy,
+    "proxies": _edit_proxies,
     "ca_certs": _edit_ca_certs,
+    "medium": _edit_medium,
 }
 """One edit for each field that changes the document when it is not empty."""
 

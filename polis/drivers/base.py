@@ -89,7 +89,10 @@ class Image:
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """All that a driver needs to create an instance. Sizes are bytes, the timeout is seconds."""
+    """All that a driver needs to create an instance. Sizes are bytes, the timeout is seconds.
+
+    `medium` is a disk image that the machine finds as one more disk, read-only; the driver keeps a copy of its own.
+    """
 
     name: str
     owner: str
@@ -100,6 +103,7 @@ class LaunchRequest:
     user_data: str
     timeout: float
     forwards: tuple[Forward, ...] = ()
+    medium: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class Capabilities:
     clone: bool = False
     forward_ports: bool = False
     cluster: bool = False
+    medium: bool = False
     architecture: str | None = None
 
 

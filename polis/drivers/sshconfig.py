@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,16 +17,21 @@ _COMMANDS = ("KnownHostsCommand",)
 
 @dataclass(frozen=True)
 class SshAccess:
-    """The name that `ssh` is to be told, and what it means. Values are plain: no quotes, no escapes."""
+    """The name that `ssh` is to be told, and what it means. Values are plain: no quotes, no escapes.
+
+    `forwards` are ports of this machine's 127.0.0.1, each with the `address:port` that it leads to, seen from the VM.
+    """
 
     host: str
     options: Mapping[str, str]
+    forwards: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """Return the block for a client's configuration file."""
         lines = (f"  {key} {_written(key, value)}" for key, value in self.options.items())
-        return "\n".join([f"Host {self.host}", *lines])
+        forwards = (f"  LocalForward 127.0.0.1:{port} {target}" for port, target in self.forwards.items())
+        return "\n".join([f"Host {self.host}", *lines, *forwards])
 
 
 def quoted(value: str) -> str:

@@ -14,7 +14,11 @@ from polis.errors import ConfigurationError
 from tests.fuzz import hostile_yaml, refusals
 from tests.fuzz.effort import examples
 
-SOME = (Overrides(registry_ca="x", registry="r"), Overrides(proxy="http://p.example"), Overrides(ca_certs=("x",)))
+SOME = (
+    Overrides(registry_ca="x", registry="r"),
+    Overrides(proxies=(("http", "http://p.example"),)),
+    Overrides(ca_certs=("x",)),
+)
 HEAD = "#cloud-config\n"
 EVERYTHING = Overrides(
     archive="http://mirror.example/ubuntu",
@@ -25,8 +29,7 @@ EVERYTHING = Overrides(
     registry_mirror="https://hub.example:5000",
     registry_ca="-----BEGIN CERTIFICATE-----\nregistry\n",
     registry="registry.example:5001",
-    proxy="http://proxy.example:3128",
-    no_proxy=".example",
+    proxies=(("http", "http://proxy.example:3128"), ("no", ".example")),
     ca_certs=("-----BEGIN CERTIFICATE-----\none\n",),
 )
 SHORT = """\

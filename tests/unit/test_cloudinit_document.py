@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,7 @@ EVERYTHING = Overrides(
     registry_mirror="https://hub.example:5000",
     registry_ca="-----BEGIN CERTIFICATE-----\nregistry\n",
     registry="registry.example:5001",
-    proxy="http://proxy.example:3128",
-    no_proxy="10.0.0.0/8,.example",
+    proxies=(("http", "http://proxy.example:3128"), ("https", "http://other.example:1"), ("no", "10.0.0.0/8,.example")),
     ca_certs=("-----BEGIN CERTIFICATE-----\none\n", "-----BEGIN CERTIFICATE-----\ntwo\n"),
 )
 
@@ -107,10 +107,13 @@ def test_every_address_has_a_guard() -> None:
 def test_what_is_fetched_is_compared_before_it_is_used() -> None:
     (script,) = parsed(shipped())["runcmd"]
     fetching = [line for line in script.splitlines() if re.search(r"\b(curl|wget)\b", line)]
-    assert len([line for line in fetching if "curl -" in line]) == 1
+    assert len([line for line in fetching if "curl -fsSL" in line]) == 1
     assert not any("|" in line and "||" not in line for line in fetching), "nothing is piped into a shell"
     assert script.index("sha256sum $deb") < script.index("install $deb")
     assert "--allow-unauthenticated" not in script
+    assert [line for line in fetching if " -k" in line] == [line for line in fetching if " -ksvI " in line], (
+        "without belief a server is asked for its name, and for nothing else"
+    )
     assert "trusted=yes" not in shipped()
 
 
@@ -187,13 +190,42 @@ def test_each_edit_is_where_cloud_init_or_the_script_looks_for_it() -> None:
     assert daemon["registry-mirrors"] == ["https://hub.example:5000"]
     assert daemon["proxies"] == {
         "http-proxy": "http://proxy.example:3128",
-        "https-proxy": "http://proxy.example:3128",
+        "https-proxy": "http://other.example:1",
         "no-proxy": "10.0.0.0/8,.example",
     }
     assert daemon["runtimes"] == {"sysbox-runc": {"path": "/usr/bin/sysbox-runc"}}
-    assert values["apt"]["http_proxy"] == values["apt"]["https_proxy"] == "http://proxy.example:3128"
-    assert "export https_proxy='http://proxy.example:3128'\n" in file(values, "/etc/polis/proxy.sh")
+    assert values["apt"]["http_proxy"] == "http://proxy.example:3128"
+    assert values["apt"]["https_proxy"] == "http://other.example:1"
+    assert "no_proxy" not in values["apt"]
+    assert file(values, "/etc/polis/proxy.sh").splitlines() == [
+        "export http_proxy='http://proxy.example:3128'",
+        "export https_proxy='http://other.example:1'",
+        "export no_proxy='10.0.0.0/8,.example'",
+    ]
     assert values["ca_certs"] == {"trusted": list(EVERYTHING.ca_certs)}
+
+
+def test_with_a_medium_everything_comes_from_it_and_the_pins_stay() -> None:
+    values = parsed(document.read(None, replace(EVERYTHING, medium=True)).render())
+    before = parsed(document.read(None, EVERYTHING).render())
+    assert file(values, "/etc/polis/sysbox.places") == "file:///run/polis-medium/sysbox.deb\n"
+    assert file(values, "/etc/polis/sysbox.sha256").strip() == EVERYTHING.sysbox_sha256
+    label, place = file(values, "/etc/polis/medium").split()
+    assert place == "/run/polis-medium"
+    assert file(values, "/etc/polis/medium.list") == f"deb [trusted=yes] copy:{place} ./\n"
+    options = file(values, "/etc/polis/medium-apt.conf")
+    assert 'Dir::Etc::sourcelist "/etc/polis/medium.list";' in options
+    assert 'Dir::Etc::sourceparts "-";' in options, "no other source is asked"
+    for kept in ("/etc/apt/preferences.d/polis-containerd", "/etc/apt/sources.list.d/docker.list"):
+        assert file(values, kept) == file(before, kept)
+    assert values["runcmd"] == before["runcmd"]
+    assert len(label) <= 32, "as long as a label may be"
+
+
+def test_where_packages_come_from_is_not_in_the_fingerprint_but_is_sent() -> None:
+    edited = document.read(None, Overrides(medium=True))
+    assert edited.fingerprint == document.read(None).fingerprint
+    assert edited.render() != shipped()
 
 
 def test_an_edit_changes_nothing_else() -> None:
@@ -204,7 +236,7 @@ def test_an_edit_changes_nothing_else() -> None:
     assert before == after
 
 
-@pytest.mark.parametrize("name", sorted(set(Overrides.__dataclass_fields__) - {"registry", "no_proxy"}))
+@pytest.mark.parametrize("name", sorted(set(Overrides.__dataclass_fields__) - {"registry", "medium"}))
 def test_each_edit_changes_the_fingerprint_and_the_text(name: str) -> None:
     values: dict[str, Any] = {name: getattr(EVERYTHING, name), "registry": "registry.example:5001"}
     edited = document.read(None, Overrides(**values))
@@ -226,7 +258,7 @@ def test_the_registry_alone_changes_no_vm() -> None:
         (Overrides(sysbox_places=("http://m.example",)), "mirrors.sysbox.places"),
         (Overrides(sysbox_sha256="5" * 64), "mirrors.sysbox.sha256"),
         (Overrides(registry_mirror="https://m.example"), "mirrors.registry"),
-        (Overrides(proxy="http://p.example"), "proxy"),
+        (Overrides(proxies=(("http", "http://p.example"),)), "proxy"),
     ],
 )
 def test_a_document_without_a_place_for_an_edit_is_refused(tmp_path: Path, overrides: Overrides, key: str) -> None:

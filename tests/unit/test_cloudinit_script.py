@@ -28,7 +28,7 @@ for script in "SCRIPTS/$name.$turn" "SCRIPTS/$name"; do
     [ ! -f "$script" ] || { . "$script"; exit; }
 done
 """
-TOOLS = ("curl", "apt-get", "apt-mark", "systemctl", "sysctl", "augenrules", "passwd", "dpkg-query", "sleep")
+TOOLS = ("curl", "apt-get", "apt-mark", "systemctl", "sysctl", "augenrules", "passwd", "dpkg-query", "sleep", "mount")
 
 UNREACHABLE = "E: Failed to fetch http://m.example/InRelease  503  Service Unavailable [IP: 10.0.2.2 80]"
 
@@ -127,7 +127,8 @@ def test_a_good_day(guest: Guest) -> None:
     packages, sysbox = [call for call in guest.called("apt-get") if " install " in call]
     assert "docker-ce=5:27.5.1-1~ubuntu.24.04~noble" in packages
     assert "sysbox" in sysbox
-    assert not list(guest.root.glob("var/cache/*.deb"))
+    assert (guest.root / "var/lib/polis/packages/sysbox-ce.deb").read_bytes() == DEB, "kept for an export"
+    assert all(f"Dir::Cache::archives={guest.root}/var/lib/polis/packages" in call for call in guest.called("apt-get"))
 
 
 def test_a_silent_place_is_tried_again_with_growing_pauses(guest: Guest) -> None:
@@ -159,7 +160,7 @@ def test_a_wrong_hash_ends_it_before_anything_is_installed(guest: Guest) -> None
     }
     assert guest.pauses == []
     assert guest.called("apt-get") == []
-    assert not list(guest.root.glob("var/cache/*.deb"))
+    assert not list(guest.root.glob("var/lib/polis/packages/*.deb"))
 
 
 def test_a_wrong_hash_from_one_place_does_not_spoil_the_next(guest: Guest) -> None:
@@ -278,6 +279,35 @@ def test_the_proxy_is_used(guest: Guest) -> None:
     assert (guest.root / "seen").read_text() == "http://proxy.example:3128\n"
 
 
+def with_medium(guest: Guest) -> None:
+    (guest.root / "etc/polis/medium").write_text(f"LABEL {guest.root}/run/medium\n")
+    guest.teach("apt-get", f'echo "$APT_CONFIG" > {guest.root}/seen')
+
+
+def test_a_medium_is_mounted_before_anything_is_fetched_and_apt_told(guest: Guest) -> None:
+    with_medium(guest)
+    assert guest.boot() == 0
+    assert guest.calls[0] == f"mount -o ro -L LABEL {guest.root}/run/medium"
+    assert (guest.root / "run/medium").is_dir()
+    assert (guest.root / "seen").read_text() == f"{guest.root}/etc/polis/medium-apt.conf\n"
+
+
+def test_without_a_medium_nothing_is_mounted_and_apt_is_as_it_always_is(guest: Guest) -> None:
+    guest.teach("apt-get", f'echo "$APT_CONFIG" > {guest.root}/seen')
+    assert guest.boot() == 0
+    assert guest.called("mount") == []
+    assert (guest.root / "seen").read_text() == "\n"
+
+
+def test_a_medium_that_is_missing_is_told(guest: Guest) -> None:
+    with_medium(guest)
+    guest.teach("mount", "exit 32")
+    assert guest.boot() != 0
+    assert guest.failure is not None
+    assert guest.failure["what"] == "mounting the medium with the packages"
+    assert guest.called("curl") == []
+
+
 def test_what_apt_says_cannot_break_the_account(guest: Guest) -> None:
     guest.teach(
         "apt-get", """printf 'E: Unable to locate package "\\\\\\\\ $(id) `id`\\t\\033[31m x\\n'; exit 100""", turn=2
@@ -287,3 +317,64 @@ def test_what_apt_says_cannot_break_the_account(guest: Guest) -> None:
     assert guest.failure["kind"] == "missing"
     assert "\x1b" not in guest.failure["actual"]
     assert "$(id)" in guest.failure["actual"]
+
+
+UNBELIEVED = "curl: (60) SSL certificate problem: unable to get local issuer certificate"
+LOOK = """case $* in
+*-ksvI*) printf '* Server certificate:\\n*  subject: CN=two\\n*  issuer: O=Office; CN=Office CA\\n' >&2; exit;;
+esac
+"""
+"""What curl tells of a certificate when it is asked to look without believing."""
+
+
+def test_a_certificate_that_is_not_trusted_ends_it_at_once_and_its_signer_is_told(guest: Guest) -> None:
+    guest.teach("curl", f"{LOOK}echo '{UNBELIEVED}' >&2; exit 60")
+    assert guest.boot() == 1
+    assert guest.failure == {
+        "kind": "untrusted",
+        "what": "the server two.example",
+        "expected": "a certificate from an authority that the VM trusts",
+        "actual": f"{UNBELIEVED}; it is signed by O=Office; CN=Office CA",
+    }
+    assert guest.pauses == []
+    assert guest.called("apt-get") == []
+
+
+def test_a_place_whose_certificate_is_not_trusted_does_not_spoil_the_next(guest: Guest) -> None:
+    guest.teach("curl", f"echo '{UNBELIEVED}' >&2; exit 60", turn=1)
+    assert guest.boot() == 0
+    assert guest.failure is None
+
+
+def test_a_place_that_is_not_trusted_beside_a_silent_one_waits_for_that(guest: Guest) -> None:
+    guest.teach("curl", f"echo '{UNBELIEVED}' >&2; exit 60", turn=1)
+    guest.teach("curl", "exit 22", turn=2)
+    guest.teach("curl", f"echo '{UNBELIEVED}' >&2; exit 60", turn=3)
+    assert guest.boot() == 0
+    assert guest.pauses == [5]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Certificate verification failed: The certificate is NOT trusted. The certificate issuer is unknown.",
+        "SSL connection failed: error:0A000086:SSL routines::certificate verify failed / Success [IP: 10.0.2.2 1]",
+    ],
+)
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_repository_whose_certificate_is_not_trusted_ends_it_at_once(guest: Guest, turn: int, words: str) -> None:
+    line = f"E: Failed to fetch https://mirror.example/docker/InRelease  {words}"
+    guest.teach("curl", LOOK + fetches(DEB))
+    guest.teach("apt-get", f"echo 'Err:1 https://mirror.example noble InRelease'; echo '{line}'; exit 100", turn=turn)
+    assert guest.boot() == 1
+    assert guest.failure is not None
+    assert (guest.failure["kind"], guest.failure["what"]) == ("untrusted", "the server mirror.example")
+    assert guest.failure["actual"] == f"{line}; it is signed by O=Office; CN=Office CA"
+    assert guest.pauses == []
+
+
+def test_who_signed_is_left_out_where_it_cannot_be_seen(guest: Guest) -> None:
+    guest.teach("curl", f"echo '{UNBELIEVED}' >&2; exit 60")
+    assert guest.boot() == 1
+    assert guest.failure is not None
+    assert guest.failure["actual"] == UNBELIEVED

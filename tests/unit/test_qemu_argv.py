@@ -66,6 +66,13 @@ def test_forwards_are_on_loopback_only() -> None:
     ) in build(machine)
 
 
+def test_a_medium_is_one_more_disk_that_nobody_writes_to() -> None:
+    words = build(dataclasses.replace(MACHINE, medium=Path("/d,/medium.iso")))
+    assert "driver=raw,node-name=medium,read-only=on,file.driver=file,file.filename=/d,,/medium.iso" in words
+    assert words[words.index("virtio-blk-pci,drive=medium") - 1] == "-device"
+    assert not [word for word in build(MACHINE) if "medium" in word]
+
+
 def test_a_kernel_of_the_image_is_booted_directly() -> None:
     machine = dataclasses.replace(
         MACHINE, kernel=Path("/d/kernel"), initrd=Path("/d/initrd"), cmdline="root=LABEL=x console=ttyS0"

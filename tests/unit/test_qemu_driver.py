@@ -158,6 +158,21 @@ def record_of(driver: QemuDriver) -> Record:
     return record
 
 
+def test_a_medium_is_copied_and_stays_with_the_instance(
+    world: World, driver: QemuDriver, request_: LaunchRequest, tmp_path: Path
+) -> None:
+    driver.launch(request=request_)
+    assert not home_of(driver).medium.exists()
+    driver.delete(name="ws")
+    medium = tmp_path / "packages.iso"
+    medium.write_bytes(b"packages")
+    driver.launch(request=dataclasses.replace(request_, medium=medium))
+    medium.unlink()
+    assert home_of(driver).medium.read_bytes() == b"packages"
+    assert home_of(driver).medium.stat().st_mode & 0o777 == 0o600
+    assert driver.capabilities.medium
+
+
 def test_launch_creates_starts_and_remembers(world: World, driver: QemuDriver, request_: LaunchRequest) -> None:
     recorded: list[Record] = []
     world.on_start = lambda: recorded.append(record_of(driver))

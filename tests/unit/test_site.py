@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from polis import assembly, config, site
+from polis.bundle import environment
 from polis.cloudinit import checking, document
 from polis.errors import ConfigurationError, HostUnsuitable
 from tests.simulated import SimulatedDriver
@@ -49,7 +52,9 @@ def test_paths_start_at_the_file_that_names_them(directory: Path) -> None:
     assert found.docker_archive == "http://mirror.example/docker"
     assert found.sysbox_places == ("http://mirror.example/sysbox.deb",)
     assert found.registry == "registry.example:5000"
-    assert found.no_proxy == ".example,10.0.0.0/8"
+    proxies = dict(found.proxies)
+    assert proxies["http"] == proxies["https"] == "http://proxy.example:3128"
+    assert proxies["no"].endswith(",.example,10.0.0.0/8")
 
 
 def test_without_any_there_is_nothing_to_edit(directory: Path) -> None:
@@ -59,7 +64,47 @@ def test_without_any_there_is_nothing_to_edit(directory: Path) -> None:
 def test_the_environment_replaces_a_whole_key(directory: Path) -> None:
     spec = load(directory, FILE, POLIS_MIRRORS="{archive: 'http://other.example'}", POLIS_PROXY="http://p.example:1")
     found = site.overrides(spec)
-    assert (found.archive, found.docker_archive, found.proxy) == ("http://other.example", "", "http://p.example:1")
+    assert (found.archive, found.docker_archive) == ("http://other.example", "")
+    assert dict(found.proxies)["https"] == "http://p.example:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "proxies"),
+    [
+        ("http://p:1", {"http": "http://p:1", "https": "http://p:1"}),
+        ("{url: 'http://p:1', https: 'http://q:2'}", {"http": "http://p:1", "https": "http://q:2"}),
+        ("{http: 'http://p:1'}", {"http": "http://p:1"}),
+        ("{https: 'http://q:2'}", {"https": "http://q:2"}),
+    ],
+)
+def test_http_and_https_may_have_proxies_of_their_own(directory: Path, text: str, proxies: dict[str, str]) -> None:
+    found = dict(site.overrides(load(directory, f"proxy: {text}\n")).proxies)
+    del found["no"]
+    assert found == proxies
+
+
+def test_what_is_inside_the_vm_is_asked_for_without_a_proxy_whatever_is_configured(directory: Path) -> None:
+    spec = load(directory, "proxy: {url: 'http://p:1', no_proxy: [.example]}\n")
+    exceptions = dict(site.overrides(spec).proxies)["no"].split(",")
+    assert {"localhost", "127.0.0.1", "10.10.1.0/24", "10.20.1.0/24", "10.30.1.0/24", ".example"} <= set(exceptions)
+    compose = yaml.safe_load((resources.files("polis.bundle.default") / "docker-compose.yml").read_text())
+    talking = {name for name, service in compose["services"].items() if service.get("networks")}
+    assert talking <= set(exceptions), "a service that another one would look for behind the proxy"
+
+
+def test_the_bundle_s_variables_name_the_proxies(directory: Path) -> None:
+    none = environment.variables(version="v1", registry="r", image_suffix="")
+    assert [none[f"POLIS_{name}_PROXY"] for name in ("HTTP", "HTTPS", "NO")] == ["", "", ""]
+    spec = load(directory, "proxy: {https: 'http://q:2'}\n")
+    given = environment.variables(version="v1", registry="r", image_suffix="", proxy=spec.proxy)
+    assert (given["POLIS_HTTP_PROXY"], given["POLIS_HTTPS_PROXY"]) == ("", "http://q:2")
+    assert "10.30.1.0/24" in given["POLIS_NO_PROXY"]
+
+
+def test_each_certificate_of_a_file_is_installed_by_itself(directory: Path) -> None:
+    other = CA.replace("abc", "def")
+    (directory / "ca.pem").write_text(f"a remark\n{CA}# another\n{other}")
+    assert site.overrides(load(directory, FILE)).ca_certs == (CA, other)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +121,8 @@ def test_the_environment_replaces_a_whole_key(directory: Path) -> None:
         ("mirrors: {dokcer: {}}", ":1:11", "unknown key"),
         ("proxy: http://me:secret@proxy:3128", ":1:1", "user name or password"),
         ("proxy: http://localhost:3128", ":1:1", "loopback"),
+        ("proxy: {https: 'http://127.0.0.1:3128'}", ":1:1", "loopback"),
+        ("proxy: {no_proxy: [.example]}", ":1:1", "needs an address"),
         ('proxy: {url: http://p, no_proxy: ["a\'b"]}', ":1:35", "no_proxy"),
     ],
 )

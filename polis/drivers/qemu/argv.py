@@ -37,6 +37,7 @@ class Machine:
     qmp: Path
     ssh_port: int
     forwards: tuple[Forward, ...] = ()
+    medium: Path | None = None
     kernel: Path | None = None
     initrd: Path | None = None
     cmdline: str = ""
@@ -108,7 +109,13 @@ def _storage(machine: Machine) -> list[str]:
         *("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
         *("-blockdev", f"driver=raw,node-name=seed,read-only=on,file.driver=file,file.filename={seed}"),
         *("-device", "virtio-blk-pci,drive=seed"),
+        *(_medium(machine.medium) if machine.medium is not None else ()),
     ]
+
+
+def _medium(path: Path) -> tuple[str, ...]:
+    backend = f"driver=raw,node-name=medium,read-only=on,file.driver=file,file.filename={escaped(path)}"
+    return ("-blockdev", backend, "-device", "virtio-blk-pci,drive=medium")
 
 
 def _network(machine: Machine) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 import uuid
 from typing import TYPE_CHECKING
 
@@ -48,12 +50,23 @@ def create(instances: Instances, images: ImageCache, request: LaunchRequest, tel
             for cached, target in ((disk, home.base), (kernel, home.kernel), (initrd, home.initrd)):
                 if cached is not None:
                     place(cached, target)
+            if request.medium is not None:
+                _keep(request.medium, home.medium)
             disks.create_overlay(home.disk, base=home.base.name, base_format=base.format, size=request.disk)
             _write_seed(home, request)
             return home.save(dataclasses.replace(record, created=True))
         except (PolisError, OSError):
             instances.discard(home)
             raise
+
+
+def _keep(source: Path, target: Path) -> None:
+    """Give the instance a file that stays as it is now: its maker replaces it, and never writes into it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    target.chmod(0o600)
 
 
 def _record(request: LaunchRequest) -> Record:

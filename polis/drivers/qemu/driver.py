@@ -61,7 +61,9 @@ class QemuDriver:
                 "the embedded QEMU driver does not run on Windows",
                 hint="install Multipass (https://multipass.run) and choose --driver multipass",
             )
-        self.capabilities = Capabilities(resize=True, forward_ports=True, architecture=native.architecture())
+        self.capabilities = Capabilities(
+            resize=True, forward_ports=True, medium=True, architecture=native.architecture()
+        )
         self._instances = Instances(data.absolute() / "qemu", runtime.absolute())
         self._cache = cache.absolute() / "images"
         self._accel = accel

@@ -119,6 +119,11 @@ class Home:
         return self.path / "seed.iso"
 
     @property
+    def medium(self) -> Path:
+        """The read-only medium, of an instance that was given one."""
+        return self.path / "medium.iso"
+
+    @property
     def key(self) -> Path:
         """The client's private key."""
         return self.path / "id_ed25519"

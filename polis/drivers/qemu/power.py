@@ -194,6 +194,7 @@ def _machine(home: Home, record: Record, accel: Acceleration, *, sandbox: bool) 
         memory=record.memory,
         disk=home.disk,
         seed=home.seed,
+        medium=home.medium if home.medium.is_file() else None,
         console=home.console,
         pidfile=home.pidfile,
         qmp=home.qmp,
