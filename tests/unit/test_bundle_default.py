@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from polis import vault
 from polis.bundle.archive import DEFAULT
+from polis.bundle.placed import PlacedFile
 
 ONE_SHOTS = {"host-init", "scanner-init", "state-init"}
 LASTING = {"resolver", "certgen", "gate", "sentinel", "scanner", "state", "toolbox", "workspace"}
@@ -20,10 +24,28 @@ SUBNETS = {
 }
 FROM_CLI = {
     "POLIS_DNS_UPSTREAM",
+    "POLIS_HTTP_PROXY",
+    "POLIS_HTTPS_PROXY",
     "POLIS_IMAGE_SUFFIX",
+    "POLIS_NO_PROXY",
     "POLIS_REGISTRY",
     *(f"POLIS_{image.upper()}_VERSION" for image in IMAGES),
 }
+
+TRUST = "/etc/ssl/certs/ca-certificates.crt"
+STATES_CLIENT = {f"certs/valkey/{name}" for name in ("ca.crt", "client.crt", "client.key")}
+PLACED = {
+    "certgen": {"certs/interception/ca.pem", "certs/interception/ca.key"},
+    "gate": {"certs/ca/ca.pem"},
+    "sentinel": STATES_CLIENT | {f"secrets/valkey_{name}_password" for name in ("dlp", "reqmod", "respmod")},
+    "state": STATES_CLIENT
+    | {"certs/valkey/server.crt", "certs/valkey/server.key", "secrets/valkey_users.acl", "secrets/valkey_password"}
+    | {"secrets/valkey_mcp_admin_password", "secrets/valkey_log_writer_password"},
+    "toolbox": STATES_CLIENT
+    | {"certs/toolbox/toolbox.pem", "certs/toolbox/toolbox.key", "secrets/valkey_mcp_agent_password"},
+    "workspace": {"certs/ca/ca.pem"},
+}
+"""What each service is given of what polis places in `.polis`."""
 
 TEXT = (DEFAULT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(TEXT)
@@ -35,6 +57,13 @@ lasting_service = pytest.mark.parametrize("name", sorted(LASTING))
 def networks(name: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = SERVICES[name].get("networks", {})
     return found
+
+
+def placed(name: str) -> set[str]:
+    """Return what a service gets of `.polis`, by mount or as a secret."""
+    secrets = [COMPOSE["secrets"][secret]["file"] for secret in SERVICES[name].get("secrets", [])]
+    sources = [mount.split(":")[0] for mount in SERVICES[name].get("volumes", [])]
+    return {path.removeprefix("./.polis/") for path in [*secrets, *sources] if path.startswith("./.polis/")}
 
 
 def test_there_are_eleven_services_from_nine_images() -> None:
@@ -95,7 +124,7 @@ def test_no_service_sees_docker_or_the_machine() -> None:
     for service in SERVICES.values():
         for mount in service.get("volumes", []):
             source, *_, mode = mount.split(":")
-            assert source.startswith("./") or source in COMPOSE["volumes"]
+            assert source.startswith("./") or source in COMPOSE["volumes"] or source == TRUST
             assert mode == "ro" or source in COMPOSE["volumes"]
         assert "pid" not in service
         assert "ipc" not in service
@@ -205,7 +234,7 @@ def test_mounted_files_are_in_the_bundle_and_all_of_it_is_used() -> None:
     mounted = {
         mount.split(":")[0] for service in SERVICES.values() for mount in service.get("volumes", []) if mount[0] == "."
     }
-    paths = {DEFAULT / source for source in mounted}
+    paths = {DEFAULT / source for source in mounted if not source.startswith("./.polis/")}
     assert all(path.exists() for path in paths)
     for path in DEFAULT.rglob("*"):
         used = path in paths or paths & set(path.parents) or path.name == "docker-compose.yml"
@@ -244,3 +273,110 @@ def test_a_size_fits_into_the_next() -> None:
     largest = setting("services/sentinel/squidclamav.conf", "maxsize")
     assert largest <= setting("services/scanner/clamd.conf", "StreamMaxLength")
     assert setting("services/state/valkey.conf", "maxmemory") < int(SERVICES["state"]["mem_limit"].removesuffix("m"))
+
+
+@every_service
+def test_a_service_gets_the_credentials_that_it_needs_and_no_others(name: str) -> None:
+    assert placed(name) == PLACED.get(name, set())
+    for mount in SERVICES[name].get("volumes", []):
+        assert not mount.startswith("./.polis") or mount.endswith(":ro")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Mapping[str, PlacedFile]:
+    """Return what polis places in `.polis` for a new workspace."""
+    kept = vault.Vault(tmp_path / "secrets")
+    kept.renew("polis")
+    credentials = kept.read()
+    assert credentials is not None
+    return credentials.files()
+
+
+def test_every_credential_that_is_asked_for_is_placed_and_every_placed_one_used(
+    files: Mapping[str, PlacedFile],
+) -> None:
+    asked = set().union(*(placed(name) for name in SERVICES))
+    assert set(files) == asked
+
+
+def test_credentials_can_be_read_by_who_gets_them_and_by_nobody_else(files: Mapping[str, PlacedFile]) -> None:
+    """A mounted file keeps its owner and mode: `uid:` and `mode:` of a Compose secret do nothing."""
+    for name in SERVICES:
+        for path in placed(name):
+            file = files[path]
+            public = path.endswith((".crt", ".pem"))
+            assert file.mode == (0o444 if public else 0o400), path
+            assert public or SERVICES[name]["user"] == f"{file.owner}:{file.owner}"
+
+
+def test_no_credential_is_in_an_environment_or_a_command() -> None:
+    for service in SERVICES.values():
+        words = [*service.get("environment", {}).items(), *service.get("command", [])]
+        assert not re.search(r"(?i)password=|passwd|secret=", str(words))
+    check = (DEFAULT / "health/state.sh").read_text()
+    assert "REDISCLI_AUTH=$(cat /run/secrets/valkey_password)" in check
+    assert not re.search(r"(^|\s)(-a|--pass)\s", check)
+
+
+def test_the_state_is_reached_by_tls_only_and_by_known_clients_only() -> None:
+    text = (DEFAULT / "services/state/valkey.conf").read_text()
+    settings = dict(line.split(maxsplit=1) for line in text.splitlines() if line and line[0] != "#" and " " in line)
+    assert settings["port"] == "0"
+    assert settings["tls-port"] == "6379"
+    assert settings["tls-auth-clients"] == "yes"
+    targets = {mount.split(":")[1] for mount in SERVICES["state"]["volumes"]}
+    assert {settings[f"tls-{part}-file"] for part in ("cert", "key", "ca-cert")} <= targets
+    assert settings["aclfile"] == "/run/secrets/valkey_acl"
+    assert SERVICES["toolbox"]["environment"]["polis_AGENT_VALKEY_URL"] == "rediss://state:6379"
+
+
+def test_only_who_talks_to_the_world_has_its_proxies_and_authorities() -> None:
+    names = {f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "NO")}
+    wanted = {name: f"${{POLIS_{name.upper()}-}}" for name in names | {name.lower() for name in names}}
+    for name, service in SERVICES.items():
+        environment = service.get("environment", {})
+        given = {key: value for key, value in environment.items() if key.upper() in names}
+        trusts = f"{TRUST}:{TRUST}:ro" in service.get("volumes", [])
+        assert given == (wanted if name in {"gate", "scanner"} else {})
+        assert trusts is (name in {"gate", "scanner"})
+        assert environment.get("SSL_CERT_FILE") == (TRUST if trusts else None)
+
+
+@pytest.mark.parametrize(
+    ("address", "world"),
+    [
+        ("0.0.0.1", False),
+        ("10.0.2.2", False),  # the computer that runs the VM, as QEMU shows it
+        ("10.30.1.4", False),
+        ("10.10.1.1", False),
+        ("100.64.0.1", False),
+        ("127.0.0.1", False),
+        ("169.254.169.254", False),  # the metadata service of a cloud
+        ("172.17.0.1", False),
+        ("192.0.0.170", False),
+        ("192.168.1.1", False),
+        ("198.18.0.1", False),
+        ("224.0.0.251", False),
+        ("255.255.255.255", False),
+        ("1.1.1.1", True),
+        ("9.255.255.255", True),
+        ("11.0.0.0", True),
+        ("100.128.0.0", True),
+        ("172.32.0.1", True),
+        ("203.0.113.10", True),
+    ],
+)
+def test_the_gate_talks_to_the_world_only(address: str, *, world: bool) -> None:
+    gate = YAML(typ="safe").load((DEFAULT / "services/gate/g3proxy.yaml").read_text())
+    (escaper,) = gate["escaper"]
+    rule = escaper["egress_network_filter"]
+    assert rule["default"] == "permit"
+    assert escaper["no_ipv6"] is True
+    assert "::/0" in rule["forbid_log"]
+    networks = [ip_network(text) for text in rule["forbid_log"]]
+    assert any(ip_address(address) in network for network in networks) is not world
+    assert {server["escaper"] for server in gate["server"]} == {escaper["name"]}
+
+
+def test_no_network_has_ipv6() -> None:
+    assert all(network["enable_ipv6"] is False for network in COMPOSE["networks"].values())

@@ -10,3 +10,5 @@ sh "${0%/*}/tcp.sh" "$POLIS_GATE" 8080 || {
     echo "the gate does not answer"
     exit 1
 }
+# An agent brings a check of its own.
+[ ! -e /etc/polis/agent-health ] || exec sh /etc/polis/agent-health
