@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polis import fingerprint, site
-from polis.bundle.environment import variables
+from polis.agents import parts
 from polis.cloudinit import document
+from polis.contents import SpecifiedContents
 from polis.drivers.base import Artifact, Forward, Hardware, Image, LaunchRequest
-from polis.errors import HostUnsuitable
+from polis.errors import ConfigurationError, HostUnsuitable
 from polis.guest.session import Guest
 from polis.retry import Backoff
 from polis.states.absent import Absent
@@ -20,17 +22,22 @@ from polis.states.healthy import Healthy
 from polis.states.images_pulled import ImagesPulled
 from polis.states.launched import Launched
 from polis.states.running import Running
+from polis.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from polis.bundle.archive import Bundle
+    from polis.agents.parts import AgentParts, UnavailableAgent
     from polis.cloudinit.document import Document
     from polis.config import ArtifactSpec, ImageSpec, Spec
+    from polis.config_site import OfflineSpec
     from polis.drivers.base import Driver
     from polis.events import Event
+    from polis.offline.export import Origin
     from polis.paths import Paths
     from polis.states.base import State
+    from polis.states.images_pulled import ImageSource
 
 ARCHITECTURE = "amd64"
 """What the pinned packages and the images are built for."""
@@ -57,26 +64,49 @@ def _usual_driver() -> str:
     return "multipass" if shutil.which("multipass") else "qemu"
 
 
-def states(spec: Spec, chosen: Driver, identity: str, emit: Callable[[Event], None]) -> tuple[State, ...]:
+def states(
+    spec: Spec,
+    paths: Paths,
+    chosen: Driver,
+    identity: str,
+    emit: Callable[[Event], None],
+    wanted: AgentParts | UnavailableAgent | None = None,
+) -> tuple[State, ...]:
     """Return the phases of a workspace in their order."""
     bench = Workbench(spec.name, chosen, Guest(chosen, spec.name), emit, spec.timeout)
     backoff = Backoff(spec.retry.attempts, spec.retry.base, spec.retry.cap, spec.retry.deadline)
-    environment = variables(version=spec.version, registry=spec.registry, image_suffix=spec.image_suffix)
     return (
         Absent(),
-        Launched(bench, SpecifiedBirth(spec, chosen.name, identity), identity),
-        Configured(bench, lambda: bundle(spec), environment),
-        ImagesPulled(bench, backoff, spec.retry.silence),
+        Launched(bench, SpecifiedBirth(spec, chosen.name, identity, paths.cache / "medium" / spec.name), identity),
+        Configured(bench, SpecifiedContents(spec, wanted), vault(spec, paths)),
+        ImagesPulled(bench, backoff, spec.retry.silence, _image_source(spec, paths)),
         Running(bench),
         Healthy(bench),
     )
 
 
-def bundle(spec: Spec) -> Bundle:
-    """Return the bundle that the user wants. Raises ConfigurationError if it is not acceptable."""
-    from polis.bundle import archive
+def agent(spec: Spec, paths: Paths) -> AgentParts | UnavailableAgent | None:
+    """Return the workspace's agent with its keys, or why it cannot be had, or None if it has none; writes nothing."""
+    return parts.available(spec, paths, os.environ)
 
-    return archive.load(spec.bundle)
+
+def _image_source(spec: Spec, paths: Paths) -> Callable[[], ImageSource] | None:
+    if spec.offline is None:
+        return None
+    file = spec.offline.file
+
+    def source() -> ImageSource:
+        from polis.offline.images import OfflineImages
+        from polis.offline.reading import open_file
+
+        return OfflineImages(open_file(file), paths.cache / "offline" / spec.name)
+
+    return source
+
+
+def vault(spec: Spec, paths: Paths) -> Vault:
+    """Return where the workspace's keys and passwords are kept."""
+    return Vault(paths.secrets(spec.name))
 
 
 def user_data(spec: Spec) -> Document:
@@ -96,9 +126,44 @@ def check(spec: Spec, chosen: Driver) -> list[str]:
             remains="nothing was changed",
             hint=f"use a machine with an {ARCHITECTURE} processor",
         )
-    if spec.bundle is not None:
-        bundle(spec)
+    if spec.offline is not None:
+        _check_offline(spec, spec.offline, chosen)
+    if spec.bundle is not None or spec.images_lock is not None or spec.offline is not None:
+        _ = SpecifiedContents(spec).lock
     return check_user_data(user_data(spec)) if spec.cloud_init is not None else []
+
+
+def _check_offline(spec: Spec, wanted: OfflineSpec, chosen: Driver) -> None:
+    from polis.offline import reading
+
+    if not chosen.capabilities.medium:
+        raise HostUnsuitable(
+            f"the {chosen.name} driver cannot give a VM the packages of {wanted.file}: it adds no disks to a VM",
+            remains="nothing was changed",
+            hint="choose --driver qemu",
+        )
+    found = reading.open_file(wanted.file)
+    if found.manifest.base != spec.image.sha256:
+        raise ConfigurationError(
+            f"{wanted.file} is for another base image, whose packages these complete",
+            cause=f"it was exported from a VM of the image {found.manifest.base}; `image` is {spec.image.sha256}",
+            remains="nothing was changed",
+            hint="configure the same `image`, or export a file from a VM of this one",
+        )
+    found.verify(sha256=wanted.sha256)
+
+
+def origin(spec: Spec, chosen: Driver) -> Origin:
+    """Return what an offline file tells of the workspace that it is made from."""
+    from polis.offline.export import Origin
+
+    return Origin(
+        bundle=SpecifiedContents(spec).bundle,
+        version=spec.version,
+        registry=spec.registry,
+        base=spec.image.sha256,
+        architecture=chosen.capabilities.architecture or ARCHITECTURE,
+    )
 
 
 def check_user_data(wanted: Document) -> list[str]:
@@ -118,6 +183,8 @@ class SpecifiedBirth:
     spec: Spec
     driver: str
     identity: str
+    media: Path | None = None
+    """Where a medium with packages may be made."""
 
     @property
     def fingerprint(self) -> str:
@@ -152,7 +219,15 @@ class SpecifiedBirth:
             user_data=text,
             timeout=self.spec.timeout,
             forwards=self.hardware.forwards,
+            medium=self._medium(),
         )
+
+    def _medium(self) -> Path | None:
+        if self.spec.offline is None or self.media is None:
+            return None
+        from polis.offline import medium, reading
+
+        return medium.build(reading.open_file(self.spec.offline.file), self.media)
 
 
 def image_of(spec: ImageSpec) -> Image:

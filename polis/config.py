@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from polis import __version__
-from polis.config_site import MirrorsSpec, ProxySpec, Section, Sha256
+from polis.config_agent import AgentChoice, EnvName, EnvValue  # noqa: TC001 -- the same
+from polis.config_site import MirrorsSpec, OfflineSpec, ProxySpec, Section, Sha256
 from polis.errors import ConfigurationError
 from polis.paths import at_home
 
@@ -151,6 +152,8 @@ class Spec(Section):
     registry: Reference = "ghcr.io/odralabshq"
     image_suffix: Annotated[str, Field(pattern=r"^[a-z0-9._-]*$")] = ""
     bundle: Path | None = None
+    offline: OfflineSpec | None = None
+    images_lock: Path | None = None
     cloud_init: Path | None = None
     accel: Literal["auto", "kvm", "hvf", "tcg"] = "auto"
     retry: RetrySpec = Field(default_factory=RetrySpec)
@@ -158,6 +161,9 @@ class Spec(Section):
     mirrors: MirrorsSpec = Field(default_factory=MirrorsSpec)
     proxy: ProxySpec | None = None
     ca_certs: tuple[Path, ...] = ()
+    agent: AgentChoice | None = None
+    env: dict[EnvName, EnvValue] = Field(default_factory=dict)
+    env_file: Path | None = None
 
     @field_validator("image", mode="before")
     @classmethod

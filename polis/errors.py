@@ -11,6 +11,7 @@ PolisError
 ├── ProvisioningFailed        70   the guest is there but not as it must be
 │   ├── LaunchFailed               the machine did not come up
 │   ├── GuestCommandFailed         a command in the guest said no
+│   ├── CertificateUntrusted       a server, or a proxy before it, that the VM does not believe
 │   ├── ImageRefused               the registry's answer is final (no such tag, 401)
 │   └── Unhealthy                  services or checks failed
 ├── Transient                 75   retried already; trying later may work
@@ -154,6 +155,13 @@ class GuestCommandFailed(ProvisioningFailed):
     """A command in the guest ended with an exit code other than 0."""
 
     kind = "guest-command-failed"
+
+
+class CertificateUntrusted(ProvisioningFailed):
+    """The VM does not trust who signed a server's certificate."""
+
+    kind = "certificate-untrusted"
+    usual_hint = "does a proxy open TLS on the way? name its CA in `ca_certs`, then `polis up --recreate`"
 
 
 class ImageRefused(ProvisioningFailed):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from polis.phase import Phase
+from polis.redaction import redact_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -188,14 +189,16 @@ class Stream:
         self._sinks.remove(sink)
 
     def emit(self, event: Event) -> None:
-        """Publish an event. A sink whose reader went away (a closed terminal, a pipe) is left out from then on.
+        """Publish an event, without any secret that is in it.
 
-        What is being done must not end half-way because nobody looks on any more, and a driver that tells of its
-        progress must not take the error for its tool's.
+        A sink whose reader went away (a closed terminal, a pipe) is left out from then on. What is being done must not
+        end half-way because nobody looks on any more, and a driver that tells of its progress must not take the error
+        for its tool's.
         """
+        clean = redacted(event)
         for sink in tuple(self._sinks):
             try:
-                sink.take(event)
+                sink.take(clean)
             except OSError:
                 self._sinks.remove(sink)
 
@@ -205,8 +208,20 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def redacted(event: Event) -> Event:
+    """Return the event without any secret; most have none and stay what they are."""
+    values = {each.name: getattr(event, each.name) for each in fields(event)}
+    clean = {name: redact_all(value) for name, value in values.items() if isinstance(value, str | dict)}
+    changed = {name: value for name, value in clean.items() if value != values[name]}
+    return replace(event, **changed) if changed else event
+
+
 def describe(error: PolisError) -> dict[str, Any]:
-    """Return an error as JSON-ready values: the same shape in events, status and the record."""
+    """Return an error as JSON-ready values, without any secret: the same shape in events, status and the record."""
+    return {key: redact_all(value) for key, value in _parts(error).items()}
+
+
+def _parts(error: PolisError) -> dict[str, Any]:
     return {
         "phase": None if error.phase is None else error.phase.value,
         "kind": error.kind,

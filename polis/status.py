@@ -47,6 +47,7 @@ def summarise(
     notes: tuple[str, ...],
     foreign: Objection | None,
     target: Phase = Phase.HEALTHY,
+    agent: dict[str, Any] | None = None,
 ) -> Status:
     """Return the status: never a phase above what is observable, never one above what is remembered."""
     assessment = assess(states, seen)
@@ -66,6 +67,7 @@ def summarise(
         "transition": _transition(record),
         "last_error": _last_error(record),
         "instance": _instance(seen),
+        "agent": agent,
         "services": _services(seen.report),
         "checks": _checks(seen, assessment, next_command),
     }
@@ -126,7 +128,7 @@ def _services(report: GuestReport | None) -> list[dict[str, Any]]:
     services = []
     for service in report.expected:
         container = containers.get(service.name)
-        digest = next((text.partition("@")[2] for text in digests.get(service.image, ())), None)
+        digest = service.digest or next((text.partition("@")[2] for text in digests.get(service.image, ())), None)
         services.append(
             {
                 "name": service.name,
@@ -134,7 +136,7 @@ def _services(report: GuestReport | None) -> list[dict[str, Any]]:
                 "health": container.health if container else "none",
                 "exit_code": container.exit_code if container and container.state == "exited" else None,
                 "one_shot": service.one_shot,
-                "image": service.image,
+                "image": service.reference,
                 "digest": digest,
             }
         )

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from polis import durable, migration
 from polis.errors import ConfigurationError, HostUnsuitable, PolisError
 from polis.phase import Phase
+from polis.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,8 +145,8 @@ class Record(_Strict):
         self.last_error = LastError(
             phase=error.phase or self.phase,
             kind=error.kind,
-            message=str(error),
-            hint=error.hint,
+            message=redact(str(error)),
+            hint=redact(error.hint),
             at=datetime.now(UTC),
             attempts=error.attempts,
             retryable=error.retryable,

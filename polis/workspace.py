@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polis import assembly, events, lock, ownership
+from polis.agents import parts
+from polis.agents.parts import UnavailableAgent
 from polis.drivers.base import InstanceState
 from polis.drivers.metered import Meter, MeteredDriver
 from polis.drivers.sshconfig import SshAccess
@@ -31,11 +34,15 @@ from polis.store import Record, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+    from polis.agents.parts import AgentParts
+    from polis.bundle.imagelock import Lock
     from polis.config import Spec
     from polis.drivers.base import Driver
     from polis.history import Run
     from polis.machine import Machine
+    from polis.offline.export import Exported
     from polis.paths import Paths
     from polis.plan import Plan
     from polis.states.observation import Observation
@@ -60,6 +67,7 @@ class Workspace:
 
     def __init__(self, spec: Spec, paths: Paths, stream: events.Stream, driver: Driver) -> None:
         self.spec = spec
+        self._paths = paths
         self._stream = stream
         self._store = Store(paths.workspace(spec.name))
         self._driver = MeteredDriver(driver)
@@ -85,11 +93,13 @@ class Workspace:
     def up(self, options: UpOptions) -> Phase:
         """Reach the target phase and return the phase that holds. Raises what stopped it."""
         warnings = assembly.check(self.spec, self._driver)
+        agent = self._require_agent()
         with self._changing("up", options.wait, options.target):
             record, seen = self._recover(adopt=options.adopt)
             if seen.instance is None or options.recreate:
                 for text in warnings:
                     self._warn(text)
+            parts.remember(self.spec, self._paths, agent)
             machine = self._machine(record, seen)
             if options.recreate:
                 machine.reset(Phase.ABSENT)
@@ -114,15 +124,48 @@ class Workspace:
             self._driver.stop(name=self.name)
             return True
 
-    def delete(self, *, wait: float = 0.0) -> bool:
-        """Delete the VM and the record; return False if there was neither."""
+    def delete(self, *, wait: float = 0.0, secrets: bool = False) -> bool:
+        """Delete the VM and the record, with `secrets` the keys and passwords too; return False if there was none."""
+        kept = assembly.vault(self.spec, self._paths)
         if not self._store.directory.exists() and self._driver.find(name=self.name) is None:
-            return False
+            return secrets and kept.destroy()
         with self._changing("delete", wait, Phase.ABSENT) as journal:
             self._machine(*self._recover(adopt=False)).reset(Phase.ABSENT)
+            if secrets:
+                kept.destroy()
             self._stream.remove(journal)
             self._store.forget(last=lock.FILE)
         return True
+
+    def export(self, target: Path, *, wait: float = 0.0) -> Exported:
+        """Write everything that is in the VM, up to its images, to one file, for `up --offline`.
+
+        Raises NotFound, ChangesPending if the images are not there yet, HostUnsuitable, GuestCommandFailed.
+        """
+        from polis.offline.export import Exporter
+
+        with self._changing("export", wait, Phase.IMAGES_PULLED):
+            _, seen = self._existing()
+            phase = self.status().phase
+            if phase.rank < Phase.IMAGES_PULLED.rank or seen.report is None:
+                raise ChangesPending(
+                    f"workspace {self.name} is {phase}; what is exported is what was pulled",
+                    remains="no file was written",
+                    hint="`polis up --to images-pulled`, then export again",
+                )
+
+            def tell(detail: str, done: int, total: int) -> None:
+                self._stream.emit(
+                    events.PhaseProgress(phase=Phase.IMAGES_PULLED, detail=detail, done=done, total=total)
+                )
+
+            guest = Guest(self._driver, self.name)
+            origin = assembly.origin(self.spec, self._driver)
+            return Exporter(guest, origin, seen.report, tell, self.spec.timeout).write(target)
+
+    def has_secrets(self) -> bool:
+        """Return whether keys and passwords of this name are kept."""
+        return self._paths.secrets(self.name).is_dir()
 
     # ---- reading commands: no lock, nothing changed
 
@@ -130,6 +173,7 @@ class Workspace:
         """Return what `up` with these options would do. Raises what `up` would raise before it acts."""
         for text in assembly.check(self.spec, self._driver):
             self._warn(text)
+        self._require_agent()
         record, seen = self._identify(self._store.load(), adopt=options.adopt)
         return self._machine(record, seen).plan(options.target, recreate=options.recreate)
 
@@ -148,12 +192,30 @@ class Workspace:
         self._require_driver(record)
         seen = self._observe(record)
         problem = ownership.objection(record, seen, self.name)
-        states = assembly.states(self.spec, self._driver, record.id if record else "", self._stream.emit)
-        return summarise(self.spec, record, states, seen, notes=loaded.notes, foreign=problem)
+        identity = record.id if record else ""
+        states = assembly.states(self.spec, self._paths, self._driver, identity, self._stream.emit, self._agent)
+        agent = self._agent.document() if self._agent is not None else None
+        return summarise(self.spec, record, states, seen, notes=loaded.notes, foreign=problem, agent=agent)
 
     def exists(self) -> bool:
         """Return whether there is a record or an instance."""
         return self._store.load().record is not None or self._driver.find(name=self.name) is not None
+
+    def images(self) -> Lock:
+        """Return what the image references of the workspace stand for, with references relative to `registry`.
+
+        Raises NotFound, ChangesPending if not all images are pulled.
+        """
+        if not self.exists():
+            raise _no_workspace(self.name)
+        report = self._observe(self._store.load().record).report
+        if report is None or not report.expected or report.missing:
+            raise ChangesPending(
+                "not all images are there yet, so it is not known what they are",
+                hint="`polis up --to images-pulled` pulls them",
+            )
+        prefix = f"{self.spec.registry}/"
+        return {reference.removeprefix(prefix): pin for reference, pin in report.pins().items()}
 
     def shell(self, argv: Sequence[str], *, service: str | None = None) -> int:
         """Connect the caller's terminal to a command in the VM, or in a service's container; return its exit code.
@@ -170,9 +232,26 @@ class Workspace:
     def ssh_access(self) -> SshAccess:
         """Return how OpenSSH reaches the VM. Raises NotFound, GuestUnreachable, HostUnsuitable."""
         self._require_on()
-        return SshAccess(f"polis-{self.name}", self._driver.ssh_options(name=self.name))
+        forwards = {host: f"{parts.ADDRESS}:{port}" for host, port in (self._agent.ports if self._agent else ())}
+        return SshAccess(f"polis-{self.name}", self._driver.ssh_options(name=self.name), forwards)
 
     # ---- parts
+
+    @functools.cached_property
+    def _agent(self) -> AgentParts | UnavailableAgent | None:
+        """Return the agent, read once: a file with keys may be a pipe."""
+        return assembly.agent(self.spec, self._paths)
+
+    def _require_agent(self) -> AgentParts | None:
+        """Return the agent, and tell what it is given. Raises why it cannot be had, before anything is touched."""
+        agent = self._agent
+        if isinstance(agent, UnavailableAgent):
+            raise agent.problem
+        for text in agent.notes if agent is not None else ():
+            self._stream.emit(events.Disclosed(message=text))
+        for text in agent.warnings if agent is not None else ():
+            self._warn(text)
+        return agent
 
     def _require_on(self) -> None:
         if not self.exists():
@@ -281,7 +360,7 @@ class Workspace:
 
         record.driver = self._driver.name
         self._current = Machine(
-            states=assembly.states(self.spec, self._driver, record.id, self._stream.emit),
+            states=assembly.states(self.spec, self._paths, self._driver, record.id, self._stream.emit, self._agent),
             store=self._store,
             record=record,
             observe=lambda: self._observe(record),

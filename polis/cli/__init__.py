@@ -29,6 +29,8 @@ COMMANDS = {
     "doctor": "doctor:doctor",
     "version": "version:version",
     "cloud-init": "cloud_init:app",
+    "bundle": "bundle:app",
+    "agent": "agent:app",
 }
 """Each command: the module of this package and the function (or group) in it. `start` is another name of `up`."""
 

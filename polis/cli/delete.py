@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from polis.cli import output
@@ -11,16 +13,29 @@ from polis.cli.session import confirm, globals_of, open_workspace, reporting
 
 def delete(
     context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also destroy the workspace's keys and passwords, and its agent's.")
+    ] = False,
     wait: Wait = 0.0,
 ) -> None:
-    """Delete the VM with all that is in it, and the record. Downloaded base images stay in the cache."""
+    """Delete the VM with all that is in it, and the record.
+
+    The workspace's keys and passwords stay, for a VM of the same name, unless --all is given. Downloaded base images
+    stay in the cache.
+    """
     options = globals_of(context)
     with reporting(options):
         workspace = open_workspace(options)
-        if workspace.exists():
-            confirm(f"Delete workspace {workspace.name}: the VM with all that is in it, and its record?", options)
-        deleted = workspace.delete(wait=wait)
+        doomed = [
+            *(["the VM with all that is in it, and its record"] if workspace.exists() else []),
+            *(["its keys and passwords for good"] if everything and workspace.has_secrets() else []),
+        ]
+        if doomed:
+            confirm(f"Delete workspace {workspace.name}: {'; '.join(doomed)}?", options)
+        deleted = workspace.delete(wait=wait, secrets=everything)
+        kept = workspace.has_secrets()
         if options.json:
-            output.document({"schema": 1, "workspace": workspace.name, "deleted": deleted})
+            output.document({"schema": 1, "workspace": workspace.name, "deleted": deleted, "secrets_kept": kept})
         else:
-            output.result(f"{workspace.name} is deleted" if deleted else f"there is no workspace {workspace.name}")
+            done = f"{workspace.name} is deleted" if deleted else f"there is no workspace {workspace.name}"
+            output.result(f"{done}; its keys and passwords stay (`polis delete --all` destroys them)" if kept else done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from polis import events
 from polis.errors import ExitCode
+from polis.redaction import redact, redact_all
 
 if TYPE_CHECKING:
     from polis.errors import PolisError
@@ -67,12 +69,18 @@ def result(text: str) -> None:
 
 
 def document(value: dict[str, Any], *, compact: bool = False) -> None:
-    """Print a JSON object on stdout."""
-    _print(_json(value, indent=None if compact else 2), sys.stdout)
+    """Print a JSON object on stdout, without any secret."""
+    _print(_json(redact_all(value), indent=None if compact else 2), sys.stdout)
+
+
+def verbatim(text: str) -> None:
+    """Print the content of a file on stdout, to be redirected into one."""
+    _print(printable(text).removesuffix("\n"), sys.stdout)
 
 
 def error(problem: PolisError) -> None:
     """Print an error in its four parts: what and where, the cause, what is still there, what to type next."""
+    problem = redacted(problem)
     where = f" (phase {problem.phase})" if problem.phase is not None else ""
     say(f"error: {one_line(problem.message)}{where}")
     for line in problem.cause.strip().splitlines()[-CAUSE_LINES:]:
@@ -81,6 +89,14 @@ def error(problem: PolisError) -> None:
         say(f"still there: {one_line(problem.remains)}")
     if problem.hint:
         say(f"next: {one_line(problem.hint)}")
+
+
+def redacted(problem: PolisError) -> PolisError:
+    """Return an error like this one without any secret in its words."""
+    clean = copy.copy(problem)
+    for part in ("message", "cause", "remains", "hint"):
+        setattr(clean, part, redact(getattr(problem, part)))
+    return clean
 
 
 def silence(stream: TextIO) -> None:

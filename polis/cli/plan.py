@@ -9,7 +9,7 @@ import typer
 
 from polis.cli import output
 from polis.cli.session import globals_of, open_workspace, reporting
-from polis.cli.up import BundlePath, CloudInit, Image, Version
+from polis.cli.up import Agent, BundlePath, CloudInit, EnvFile, Image, NoAgent, Offline, Version, chosen_agent
 from polis.errors import ExitCode
 from polis.phase import Phase
 
@@ -32,7 +32,11 @@ def plan(
     image: Image = None,
     cloud_init: CloudInit = None,
     bundle: BundlePath = None,
+    offline: Offline = None,
     version: Version = None,
+    agent: Agent = None,
+    no_agent: NoAgent = False,
+    env_file: EnvFile = None,
 ) -> None:
     """Show what `polis up` with the same options would do, phase by phase, and why.
 
@@ -41,7 +45,8 @@ def plan(
     options = globals_of(context)
     with reporting(options):
         changed: dict[str, Any] = {"image": image, "cloud_init": cloud_init, "bundle": bundle, "version": version}
-        workspace = open_workspace(options, **changed)
+        changed |= {"env_file": env_file, "offline": offline}
+        workspace = open_workspace(options, **changed, agent=chosen_agent(agent, none=no_agent))
         from polis.workspace import UpOptions
 
         found = workspace.plan(UpOptions(target=to, recreate=recreate, adopt=adopt))
@@ -50,6 +55,7 @@ def plan(
         else:
             globally = {"name": options.name, "driver": options.driver, "config": options.config}
             chosen = {"to": to if to is not Phase.HEALTHY else None, "adopt": adopt, **changed}
+            chosen |= {"agent": agent, "no_agent": no_agent}
             output.result(render(found, workspace.name, _command({**globally, "recreate": found.recreate, **chosen})))
     if check and found.is_pending:
         raise typer.Exit(ExitCode.PENDING)

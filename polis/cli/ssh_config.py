@@ -16,6 +16,7 @@ def ssh_config(context: typer.Context) -> None:
         access = workspace.ssh_access()
         if options.json:
             named = {"workspace": workspace.name, "host": access.host, "options": dict(access.options)}
-            output.document({"schema": 1, **named})
+            forwards = [{"port": port, "to": target} for port, target in access.forwards.items()]
+            output.document({"schema": 1, **named, "forwards": forwards})
         else:
             output.result(access.text)

@@ -40,6 +40,7 @@ def render(found: Status) -> str:
         ("workspace", document["workspace"]),
         ("phase", _phase(document)),
         ("instance", _instance(document["instance"])),
+        *_agent(document["agent"]),
         *[("note", note) for note in found.notes],
         *[("drift", f"{entry['phase']}: {entry['reason']}") for entry in document["drift"]],
         *([("pending", ", ".join(document["pending"]))] if document["pending"] else []),
@@ -77,6 +78,13 @@ def _instance(instance: dict[str, Any] | None) -> str:
     if instance is None:
         return "none"
     return f"{instance['name']} ({instance['driver']}), {instance['state']} {' '.join(instance['ipv4'])}".rstrip()
+
+
+def _agent(agent: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if agent is None:
+        return []
+    given = f", given {', '.join(agent['variables'])}" if agent["variables"] else ""
+    return [("agent", f"{agent['name'] or ''}{given}" if agent["problem"] is None else agent["problem"])]
 
 
 def _transition(transition: dict[str, Any] | None) -> list[tuple[str, str]]:

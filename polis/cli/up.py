@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Image = Annotated[str | None, typer.Option(help="Base image: a name, or a descriptor file.")]
 CloudInit = Annotated[Path | None, typer.Option(help="Replace the shipped cloud-init document.")]
 BundlePath = Annotated[Path | None, typer.Option(help="Replace the shipped bundle: a directory or a tar.")]
+Offline = Annotated[Path | None, typer.Option(help="Take packages, images and bundle from this file, not the network.")]
+Agent = Annotated[str | None, typer.Option("--agent", help="The agent that the workspace gets, and keeps.")]
+NoAgent = Annotated[bool, typer.Option("--no-agent", help="Take the agent from the workspace.")]
+EnvFile = Annotated[Path | None, typer.Option("--env-file", help="A file with the agent's keys: NAME=value lines.")]
 Version = Annotated[str | None, typer.Option(help="Version of the images, for example v0.5.0.")]
 
 
@@ -32,6 +36,10 @@ def up(
     cloud_init: CloudInit = None,
     bundle: BundlePath = None,
     version: Version = None,
+    offline: Offline = None,
+    agent: Agent = None,
+    no_agent: NoAgent = False,
+    env_file: EnvFile = None,
 ) -> None:
     """Take the workspace to healthy, from wherever it is.
 
@@ -40,7 +48,15 @@ def up(
     options = globals_of(context)
     with reporting(options, stream=True):
         workspace = open_workspace(
-            options, progress=True, image=image, cloud_init=cloud_init, bundle=bundle, version=version
+            options,
+            progress=True,
+            image=image,
+            cloud_init=cloud_init,
+            bundle=bundle,
+            version=version,
+            offline=offline,
+            agent=chosen_agent(agent, none=no_agent),
+            env_file=env_file,
         )
         if recreate and workspace.exists():
             confirm(f"Delete the VM of workspace {workspace.name} with all that is in it, and make a new one?", options)
@@ -48,6 +64,15 @@ def up(
 
         reached = workspace.up(UpOptions(target=to, recreate=recreate, adopt=adopt, wait=wait))
         tell(workspace, reached, as_json=options.json)
+
+
+def chosen_agent(name: str | None, *, none: bool) -> str | None:
+    """Return the value of `agent` in the configuration: an empty name for no agent. Raises UsageError for both."""
+    from polis.errors import UsageError
+
+    if none and name is not None:
+        raise UsageError("--agent and --no-agent contradict each other")
+    return "" if none else name
 
 
 def tell(workspace: Workspace, reached: Phase, *, as_json: bool) -> None:

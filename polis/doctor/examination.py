@@ -25,9 +25,8 @@ def examine(spec: Spec, paths: Paths, workspace: Workspace) -> list[Finding]:
     found = list(machine.examine(spec, paths, facts))
     found += _driver(spec, workspace.driver_name, facts)
     addresses = assembly.user_data(spec).addresses()
-    found += network.examine(
-        network.places(spec, addresses), proxy=spec.proxy.url if spec.proxy else None, environ=os.environ
-    )
+    proxy = (spec.proxy.for_https or spec.proxy.for_http) if spec.proxy else None
+    found += network.examine(network.places(spec, addresses), proxy=proxy, environ=os.environ)
     found += health.examine(workspace.exists, workspace.status)
     return found
 

@@ -32,20 +32,50 @@ class Marker(_Part):
 
 
 class PlacedBundle(_Part):
-    """What lies in /opt/polis; `intact` says that its files are still those that were placed."""
+    """What lies in /opt/polis; `intact` says that its files are still those that were placed.
+
+    `restored` says that it was there before, and was put back when what replaced it was left.
+    """
 
     digest: Line
     fingerprint: Line
     intact: bool
+    restored: bool = False
 
 
 class Service(_Part):
-    """A service that should run, as Compose resolved it."""
+    """A service that should run, as Compose resolved it.
+
+    `reference` is what its image is pulled as, `image` what it runs as; `digest` and `id` are what that image has to
+    be, empty if nobody locked it.
+    """
 
     name: Line
     image: Line
+    reference: Line
+    digest: Line = ""
+    id: Line = ""
     one_shot: bool
     config_hash: Line
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """Return what the guest has to know to get the image."""
+        return {"image": self.image, "reference": self.reference, "digest": self.digest, "id": self.id}
+
+    def accepts(self, image: PresentImage) -> bool:
+        """Return whether an image is the locked one, if one is locked. What came from a file has no digest."""
+        if self.id and image.id != self.id:
+            return False
+        known = {each.partition("@")[2] for each in image.digests}
+        return not self.digest or self.digest in known or bool(self.id and not known)
+
+
+class Kept(_Part):
+    """What belongs to the bundle that leaving the current one gives back, or that was just given back."""
+
+    config_hashes: tuple[Line, ...] = ()
+    images: tuple[Line, ...] = ()
 
 
 class PresentImage(_Part):
@@ -80,7 +110,10 @@ class CheckResult(_Part):
 
 
 class Mishap(_Part):
-    """Why the cloud-init document gave up, in its own words; the kind is integrity, unreachable, missing or failed."""
+    """Why the cloud-init document gave up, in its own words.
+
+    The kind is one of integrity, unreachable, untrusted, missing and failed.
+    """
 
     kind: Line
     what: Line
@@ -124,18 +157,36 @@ class GuestReport(_Part):
     bundle: PlacedBundle | None = None
     leftovers: tuple[Line, ...] = ()
     expected: tuple[Service, ...] = ()
+    kept: Kept = Kept()
     images: tuple[PresentImage, ...] = ()
     containers: tuple[Container, ...] = ()
     docker: Docker = Docker()
     checks: tuple[CheckResult, ...] = ()
 
     @property
-    def references(self) -> tuple[str, ...]:
-        """Return the distinct images that the services need, sorted."""
-        return tuple(sorted({service.image for service in self.expected}))
+    def needed(self) -> tuple[Service, ...]:
+        """Return for each image that the services need one of these services, sorted by reference."""
+        by_image = {service.image: service for service in self.expected}
+        return tuple(sorted(by_image.values(), key=lambda service: service.reference))
+
+    def pins(self) -> dict[str, dict[str, str]]:
+        """Return digest and id of each needed image by its reference; of one from a file, what was locked."""
+        present = {image.reference: image for image in self.images}
+        pins = {}
+        for service in self.needed:
+            image, repository = present[service.image], service.reference.rpartition(":")[0]
+            own = [each.partition("@")[2] for each in image.digests if each.startswith(f"{repository}@")]
+            digest = service.digest or next(iter(own), "")
+            if digest:
+                pins[service.reference] = {"digest": digest, "id": image.id}
+        return pins
 
     @property
-    def missing_images(self) -> tuple[str, ...]:
-        """Return the needed images that the guest does not have, sorted."""
-        present = {image.reference for image in self.images}
-        return tuple(reference for reference in self.references if reference not in present)
+    def missing(self) -> tuple[Service, ...]:
+        """Return those of `needed` whose image the guest does not have, or has as something else."""
+        present = {image.reference: image for image in self.images}
+        return tuple(
+            service
+            for service in self.needed
+            if service.image not in present or not service.accepts(present[service.image])
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from polis.errors import IntegrityError, PolisError, ProvisioningFailed, SourceUnavailable
+from polis.errors import CertificateUntrusted, IntegrityError, PolisError, ProvisioningFailed, SourceUnavailable
 from polis.guest import checks
 from polis.phase import Phase
 
@@ -16,7 +16,11 @@ RECREATE = "polis up --recreate"
 REBOOT = "polis stop"
 """The next `polis up` switches the VM on again."""
 
-KINDS: dict[str, type[PolisError]] = {"integrity": IntegrityError, "unreachable": SourceUnavailable}
+KINDS: dict[str, type[PolisError]] = {
+    "integrity": IntegrityError,
+    "unreachable": SourceUnavailable,
+    "untrusted": CertificateUntrusted,
+}
 """What the cloud-init document's own account of its failure means; anything else is ProvisioningFailed."""
 
 
@@ -43,6 +47,8 @@ class Shortcoming:
         )
 
     def _hint(self) -> str:
+        if self.kind is CertificateUntrusted:
+            return CertificateUntrusted.usual_hint
         if self.remedy != RECREATE:
             return f"{self.remedy}; then run `polis up` again"
         if self.was_well:

@@ -49,8 +49,11 @@ class Running:
         return lacks("; ".join(problems)) if problems else HOLDS
 
     def has_traces(self, observation: Observation) -> bool:
-        """Return whether the project has any container."""
-        return observation.report is not None and bool(observation.report.containers)
+        """Return whether the project has any container that does not run from the bundle before this one."""
+        report = observation.report
+        return report is not None and any(
+            container.config_hash not in report.kept.config_hashes for container in report.containers
+        )
 
     def enter(self, observation: Observation) -> None:  # noqa: ARG002 -- the protocol of all states
         """Let Compose start what is not running as it should.

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import jsonschema
 
-from polis import config, durable, events, paths
+from polis import config, durable, events, paths, vault
 from polis.errors import PolisError
 from polis.phase import Phase
 from polis.store import FILE, Store
@@ -57,6 +57,14 @@ class Stage:
     @property
     def store(self) -> Store:
         return Store(paths.find().workspace("polis"))
+
+    def keys(self) -> bytes | None:
+        """Return what is kept of the workspace's keys and passwords."""
+        return _content(paths.find().secrets("polis") / vault.FILE)
+
+    def kept_keys(self) -> bytes | None:
+        """Return what there was of them when everything was remembered."""
+        return _content(self._saved / (paths.find().secrets("polis") / vault.FILE).relative_to(self.directory))
 
     def keep(self) -> None:
         """Remember how everything is now."""
@@ -225,6 +233,7 @@ def faults(stage: Stage, before: dict[str, Any] | None, reached: Phase, *, delet
         "a damaged record was put aside": not list(stage.directory.rglob(f"{FILE}.corrupt-*")),
         "the record is not valid": is_valid(stage.store.directory / FILE),
         "something is still in flight": stage.again().status().document["transition"] is None,
+        "a key or password was lost": stage.keys() is not None and stage.kept_keys() in (None, stage.keys()),
         "the plan is not empty": not stage.again().plan(UpOptions()).is_pending,
     }
     return "; ".join(problem for problem, holds in checks.items() if not holds)
@@ -233,6 +242,10 @@ def faults(stage: Stage, before: dict[str, Any] | None, reached: Phase, *, delet
 def is_valid(record: Path) -> bool:
     """Return whether the file fits the published schema."""
     return bool(SCHEMA.is_valid(json.loads(record.read_bytes())))
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def _bundle(directory: Path, content: str) -> Path:

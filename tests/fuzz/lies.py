@@ -111,7 +111,18 @@ reports = st.builds(
     mishap=st.none() | st.builds(Mishap, kind=words, what=words, expected=words, actual=words),
     bundle=st.none() | st.builds(PlacedBundle, digest=words, fingerprint=words, intact=st.booleans()),
     leftovers=many(words),
-    expected=many(st.builds(Service, name=words, image=words, one_shot=st.booleans(), config_hash=hashes)),
+    expected=many(
+        st.builds(
+            Service,
+            name=words,
+            image=words,
+            reference=words,
+            digest=st.sampled_from(["", "sha256:d"]),
+            id=st.sampled_from(["", "sha256:1"]),
+            one_shot=st.booleans(),
+            config_hash=hashes,
+        )
+    ),
     images=many(st.builds(PresentImage, reference=words, id=words, digests=digests)),
     containers=many(
         st.builds(

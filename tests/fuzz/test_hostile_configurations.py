@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from polis import assembly, config
 from polis.cli import output
 from polis.config import Spec
+from polis.contents import SpecifiedContents
 from polis.errors import ConfigurationError, PolisError
 from polis.events import describe
 from tests.fuzz import hostile_yaml, refusals
@@ -178,6 +179,6 @@ def test_what_is_accepted_can_be_ordered_or_is_refused_in_words(environ: dict[st
         return
     try:
         assembly.SpecifiedBirth(spec, "qemu", "an id").request()
-        assembly.bundle(spec)
+        _ = SpecifiedContents(spec).lock
     except PolisError as error:
         refusals.judge(error)

@@ -101,7 +101,7 @@ class SimulatedDriver(guest.Conditions):
             if command == "probe":
                 answer = guest.probe(machine, arguments, self)
             elif command in self.in_vain:
-                answer = {**guest.SUCCESS, "pulled": arguments.get("references", [])}
+                answer = {**guest.SUCCESS, "pulled": [wanted["image"] for wanted in arguments.get("images", [])]}
             else:
                 answer = self._carry_out(name, machine, command, arguments, half_done)
         return Completed(tuple(argv), 0, json.dumps({"answer": answer}) + "\n", "", 0.0)

@@ -45,7 +45,9 @@ def probe(machine: Machine, arguments: Arguments, now: Conditions) -> Answer:
     expected = bundle["services"] if bundle else []
     references = {service["image"] for service in expected}
     placed = (
-        {**bundle["marker"], "digest": bundle["digest"], "intact": bundle["intact"]} if _is_placed(bundle) else None
+        {key: bundle[key] for key in ("digest", "intact", "restored")} | bundle["marker"]
+        if _is_placed(bundle)
+        else None
     )
     return {
         "boot_id": machine["boot_id"],
@@ -55,6 +57,7 @@ def probe(machine: Machine, arguments: Arguments, now: Conditions) -> Answer:
         "bundle": placed,
         "leftovers": [name for name in ("bundle", "staged") if machine[name]],
         "expected": expected,
+        "kept": _kept(machine),
         "images": [
             {"reference": reference, "id": identity}
             for reference, identity in machine["images"].items()
@@ -67,6 +70,16 @@ def probe(machine: Machine, arguments: Arguments, now: Conditions) -> Answer:
             {"name": name, "ok": name not in now.failing, "expected": "1", "actual": now.failing.get(name, "1")}
             for name in (check["name"] for check in arguments["checks"])
         ],
+    }
+
+
+def _kept(machine: Machine) -> dict[str, list[str]]:
+    bundle = machine["bundle"]
+    release = bundle if _is_placed(bundle) and bundle["restored"] else machine["previous"]
+    services = release["services"] if release else []
+    return {
+        "config_hashes": [service["config_hash"] for service in services],
+        "images": [service["image"] for service in services],
     }
 
 
@@ -99,41 +112,74 @@ def place(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
     old = machine["bundle"]
     if old is not None and old["intact"] and old["marker"] == arguments["marker"]:
         machine["needless"].append("place")
+    secrets = arguments["secrets"]
+    assert f"sha256:{machine['pushed'][secrets['archive']]}" == secrets["digest"]
     machine["staged"] = arguments["digest"]
+    yield
+    release = arguments["release"]
+    if machine["previous"] and machine["previous"]["release"] == release:
+        machine["previous"] = None
+    if _is_placed(old) and old["release"] != release and _serves(machine, old):
+        machine["previous"] = old
     yield
     machine["bundle"] = {
         "digest": arguments["digest"],
+        "release": release,
+        "secrets": secrets["digest"],
         "marker": None,
         "intact": True,
+        "restored": False,
         "services": [_service(name, one_shot, arguments) for name, one_shot in SERVICES.items()],
     }
     yield
     machine["staged"] = None
     machine["pushed"].pop(arguments["archive"])
+    machine["pushed"].pop(secrets["archive"])
     yield
     machine["bundle"]["marker"] = arguments["marker"]
     return {}
 
 
+def _serves(machine: Machine, release: dict[str, Any]) -> bool:
+    hashes = {service["config_hash"] for service in release["services"]}
+    return any(container["config_hash"] in hashes for container in machine["containers"].values())
+
+
 def remove_bundle(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
+    previous = machine["previous"]
+    if previous is not None:
+        machine["bundle"] = {**previous, "restored": True}
+        yield
+        machine["previous"] = None
+        machine["staged"] = None
+        return {"restored": True}
     machine["bundle"] = None
     yield
     machine["staged"] = None
-    return {}
+    return {"restored": False}
 
 
 def pull(machine: Machine, arguments: Arguments, now: Conditions) -> Steps:
     pulled: list[str] = []
-    for reference in arguments["references"]:
+    for wanted in arguments["images"]:
+        image = wanted["image"]
         for part, text in now.refuse_pull.items():
-            if part in reference and reference not in machine["images"]:
-                return {"pulled": pulled, "failed": {"reference": reference, "error": text}}
-        pulled.append(reference)
-        if reference not in machine["images"]:
-            machine["pulls"].append(reference)
-            machine["images"][reference] = f"sha256:{_digest(reference)}"
+            if part in image and image not in machine["images"]:
+                return {"pulled": pulled, "failed": {"reference": image, "error": text}}
+        pulled.append(image)
+        if image not in machine["images"]:
+            machine["pulls"].append(image)
+            machine["images"][image] = f"sha256:{_digest(image)}"
         yield
     return {"pulled": pulled}
+
+
+def load_image(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
+    del machine["pushed"][arguments["path"]]
+    for name in arguments["names"]:
+        machine["images"][name] = arguments["id"]
+        yield
+    return {"id": arguments["id"]}
 
 
 def remove_images(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
@@ -227,6 +273,7 @@ COMMANDS = {
     "place": place,
     "remove-bundle": remove_bundle,
     "pull": pull,
+    "load-image": load_image,
     "remove-images": remove_images,
     "up": up,
     "down": down,
@@ -240,8 +287,14 @@ COMMANDS = {
 def _service(name: str, one_shot: bool, arguments: Arguments) -> dict[str, Any]:
     environment = arguments["environment"]
     image = f"{environment['POLIS_REGISTRY']}/polis-{name}:{environment[f'POLIS_{name.upper()}_VERSION']}"
-    mounted = arguments["digest"] if name == "gate" else ""
-    return {"name": name, "image": image, "one_shot": one_shot, "config_hash": _digest(image + mounted)}
+    mounted = {"gate": arguments["digest"], "workspace": arguments["secrets"]["digest"]}.get(name, "")
+    return {
+        "name": name,
+        "image": image,
+        "reference": image,
+        "one_shot": one_shot,
+        "config_hash": _digest(image + mounted),
+    }
 
 
 def _digest(text: str) -> str:

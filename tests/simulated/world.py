@@ -57,6 +57,7 @@ def new_machine(request: LaunchRequest) -> Machine:
         "provisioned": False,
         "marker": None,
         "bundle": None,
+        "previous": None,
         "staged": None,
         "pushed": {},
         "pushes": 0,

@@ -21,29 +21,35 @@ LEAVES = {
     "migration",
     "paths",
     "phase",
+    "redaction",
     "retry",
     "signals",
 }
-LEAVES |= {"config", "config_site", "config_sources", "store", "waiting", "yamltext"}
+LEAVES |= {"config", "config_agent", "config_site", "config_sources", "store", "waiting", "yamltext"}
 """Anyone may import these; they import only each other."""
 
 BELOW: dict[str, set[str]] = {
     "process": set(),
     "drivers": {"process"},
     "bundle": set(),
+    "agents": {"bundle"},
     "cloudinit": set(),
     "guest": {"drivers", "process"},
-    "states": {"guest", "bundle", "cloudinit", "drivers"},
+    "vault": {"bundle"},
+    "offline": {"guest", "bundle", "cloudinit", "drivers"},
+    "states": {"guest", "bundle", "cloudinit", "drivers", "vault"},
+    "contents": {"bundle", "offline", "states"},
     "assessment": {"states"},
     "plan": {"assessment"},
     "machine": {"assessment", "plan", "states"},
     "status": {"assessment", "ownership", "states", "guest"},
     "ownership": {"states", "drivers"},
     "site": {"cloudinit"},
-    "assembly": {"site", "states", "guest", "bundle", "cloudinit", "drivers"},
-    "workspace": {"assembly", "machine", "plan", "status", "ownership", "states", "guest", "drivers"},
+    "assembly": {"offline", "agents", "contents", "vault", "site", "states", "guest", "bundle", "cloudinit", "drivers"},
+    "workspace": {"assembly", "machine", "plan", "status"}
+    | {"offline", "agents", "bundle", "ownership", "states", "guest", "drivers"},
     "doctor": {"assembly", "drivers", "status", "workspace"},
-    "cli": {"workspace", "assembly", "doctor", "plan", "status"},
+    "cli": {"agents", "bundle", "workspace", "assembly", "doctor", "plan", "status"},
     "__main__": {"cli"},
 }
 """For each part, the other parts that it may import besides the leaves."""

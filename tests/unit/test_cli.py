@@ -89,7 +89,9 @@ def test_up_status_stop_delete_as_a_user_types_them(terminal: Terminal) -> None:
     assert "the VM is there, but off" in status.stdout
     assert "polis up" in status.stdout
     assert terminal.type("start -q").stderr == ""
-    assert terminal.type("delete -y").stdout == "polis is deleted\n"
+    assert terminal.type("delete -y").stdout.startswith("polis is deleted; its keys and passwords stay")
+    assert terminal.type("delete -y").stdout.startswith("there is no workspace polis; its keys and passwords stay")
+    assert terminal.type("delete --all -y").stdout == "polis is deleted\n"
     assert terminal.type("list").stdout.startswith("there is no workspace")
 
 
@@ -130,7 +132,7 @@ def test_status_json_has_every_promised_key(terminal: Terminal) -> None:
     full = json.loads(terminal.type("status --json").stdout)
     keys = [
         "schema", "workspace", "phase", "recorded_phase", "target", "pending", "drift", "obstacle", "transition",
-        "last_error", "instance", "services", "checks",
+        "last_error", "instance", "agent", "services", "checks",
     ]  # fmt: skip
     assert list(empty) == list(full) == keys
     assert empty["phase"] == "absent"

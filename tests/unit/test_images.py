@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from polis.errors import ImageRefused, IntegrityError, PolisError, ProvisioningFailed, RegistryUnavailable
+from polis.errors import (
+    CertificateUntrusted,
+    ImageRefused,
+    IntegrityError,
+    PolisError,
+    ProvisioningFailed,
+    RegistryUnavailable,
+)
 from polis.guest.images import classify, registry
 
 REFERENCE = "10.0.2.2:5000/odralabshq/polis-gate:v0.5.0"
@@ -36,7 +43,6 @@ FINAL = [
     "denied: requested access to the resource is denied",
     "no matching manifest for linux/arm64 in the manifest list entries",
     "http: server gave HTTP response to HTTPS client",
-    "tls: failed to verify certificate: x509: certificate signed by unknown authority",
     'Get "https://ghrc.io/v2/": dial tcp: lookup ghrc.io on 127.0.0.53:53: no such host',
 ]
 TAMPERED = [
@@ -58,6 +64,21 @@ def test_a_final_answer_is_permanent(text: str) -> None:
     error = classify(REFERENCE, text)
     assert type(error) is ImageRefused
     assert (error.exit_code, error.retryable) == (70, False)
+    assert_names_all(error, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+        "x509: certificate signed by unknown authority (possibly because of denied: verification failed)",
+    ],
+)
+def test_a_certificate_that_the_vm_does_not_trust_is_permanent_and_asks_for_its_ca(text: str) -> None:
+    error = classify(REFERENCE, text)
+    assert type(error) is CertificateUntrusted
+    assert (error.exit_code, error.retryable) == (70, False)
+    assert "`ca_certs`" in error.hint
     assert_names_all(error, text)
 
 

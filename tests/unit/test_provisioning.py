@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from polis.errors import IntegrityError, PolisError, ProvisioningFailed
+from polis.errors import CertificateUntrusted, IntegrityError, PolisError, ProvisioningFailed
 from polis.guest import checks
 from polis.guest.report import CheckResult, GuestReport
 from polis.states.provisioning import shortcoming
@@ -51,6 +51,17 @@ def test_a_first_boot_that_failed_is_not_repeated(
     assert message in found.message
     assert "mend the cause, then `polis up --recreate`" in found.hint
     assert "a first boot is not repeated" in found.hint
+
+
+def test_a_certificate_that_is_not_trusted_asks_for_its_ca() -> None:
+    signer = "it is signed by CN=Office CA"
+    mishap = {"kind": "untrusted", "what": "the server m.example", "expected": "another", "actual": signer}
+    found = failure(report(sentinel=None, mishap=mishap))
+    assert type(found) is CertificateUntrusted
+    assert (found.exit_code, found.retryable) == (70, False)
+    assert signer in found.message
+    assert "ca_certs" in found.hint
+    assert "polis up --recreate" in found.hint
 
 
 def test_what_changed_after_a_good_launch_is_not_blamed_on_the_first_boot() -> None:

@@ -38,6 +38,12 @@ def test_ssh_reads_awkward_paths_as_they_are(path: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
+def test_ssh_reads_forwards_as_they_are(tmp_path: Path) -> None:
+    written = SshAccess("polis-polis", {"HostName": "127.0.0.1"}, {19000: "10.10.1.100:9000"})
+    assert read_by_ssh(written, tmp_path / "config")["localforward"] == "[127.0.0.1]:19000 [10.10.1.100]:9000"
+
+
+@pytest.mark.processes
 def test_multipass_s_host_key_stands_in_the_options(tmp_path: Path) -> None:
     seen = Instance("multipass", "polis", InstanceState.RUNNING, ipv4=("10.1.2.3", "172.17.0.1"))
     options = access.options(seen, Path("/a b/id_rsa"), HOST_KEY)

@@ -128,7 +128,7 @@ def test_an_outage_exits_transient_and_the_next_up_pulls_only_what_is_missing(la
     assert lab.up() is Phase.HEALTHY
     machine = lab.driver.machine_of()
     assert machine["boot_id"] == boot
-    assert machine["pushes"] == 1
+    assert machine["pushes"] == 2  # one bundle, one archive of keys
     assert sorted(machine["pulls"]) == sorted(set(machine["pulls"]))
     assert lab.record.last_error is None
 
@@ -333,7 +333,7 @@ def test_an_edited_bundle_in_the_guest_is_put_right(lab: Lab) -> None:
         machine["bundle"]["intact"] = False
     assert lab.open().status().phase is Phase.LAUNCHED
     assert lab.up() is Phase.HEALTHY
-    assert lab.driver.machine_of()["pushes"] == 2
+    assert lab.driver.machine_of()["pushes"] == 4  # bundle and keys, twice
 
 
 def test_a_lost_record_is_rebuilt_from_the_guest(lab: Lab) -> None:
@@ -487,3 +487,84 @@ def test_warnings_about_a_document_are_told_when_a_vm_is_made_from_it_and_not_ag
     assert [text for text in warnings() if "Hyper-V" in text and f"{document}:3:1" in text]
     lab.up(cloud_init=document)
     assert warnings() == []
+
+
+NEWER = {"version": "v0.5.1"}
+
+
+def test_an_upgrade_that_fails_leaves_the_old_services_alone_until_all_images_are_there(lab: Lab) -> None:
+    lab.up()
+    before = lab.driver.machine_of()
+    lab.driver.refuse_pull = {"polis-workspace:v0.5.1": "received unexpected HTTP status: 503 Service Unavailable"}
+    with pytest.raises(RegistryUnavailable):
+        lab.up(**NEWER)
+    now = lab.driver.machine_of()
+    assert now["containers"] == before["containers"]
+    assert set(before["images"]) < set(now["images"])
+    lab.driver.refuse_pull = {}
+    assert lab.up(**NEWER) is Phase.HEALTHY
+
+
+def test_reset_after_a_failed_upgrade_gives_the_old_configuration_back_and_touches_no_service(lab: Lab) -> None:
+    lab.up()
+    before = lab.driver.machine_of()
+    lab.driver.refuse_pull = {"polis-workspace:v0.5.1": "received unexpected HTTP status: 503 Service Unavailable"}
+    with pytest.raises(RegistryUnavailable):
+        lab.up(**NEWER)
+    lab.open("polis", **NEWER).reset(None)
+    now = lab.driver.machine_of()
+    assert now["containers"] == before["containers"]
+    assert now["images"] == before["images"]
+    calls = count_calls(lab.driver)
+    assert lab.up() is Phase.HEALTHY  # as it was configured before the upgrade
+    assert [call for call in calls if call not in ("find", "exec:probe")] == []
+
+
+def test_reset_after_an_upgrade_gives_the_old_configuration_back(lab: Lab) -> None:
+    lab.up()
+    old = lab.driver.machine_of()["bundle"]["marker"]
+    lab.up(**NEWER)
+    lab.open("polis", **NEWER).reset(Phase.LAUNCHED)
+    machine = lab.driver.machine_of()
+    assert machine["bundle"]["marker"] == old
+    assert machine["containers"] == {}
+    assert all(image.endswith(":v0.5.0") for image in machine["images"])
+    assert lab.open("polis", **NEWER).status().phase is Phase.LAUNCHED
+    pushes = machine["pushes"]
+    assert lab.up() is Phase.HEALTHY
+    assert lab.driver.machine_of()["pushes"] == pushes
+
+
+def test_keys_outlive_reset_recreation_and_delete_but_not_delete_all(lab: Lab) -> None:
+    lab.up()
+    keys = paths.find().secrets("polis") / "keys.json"
+    made = keys.read_bytes()
+    lab.open().reset(Phase.LAUNCHED)
+    lab.up()
+    lab.open().up(UpOptions(recreate=True))
+    lab.up(**NEWER)
+    lab.open().delete()
+    lab.up()
+    assert keys.read_bytes() == made
+    lab.open().delete(secrets=True)
+    assert not keys.parent.exists()
+
+
+def test_a_lost_key_file_is_made_anew_and_placed(lab: Lab) -> None:
+    lab.up()
+    (paths.find().secrets("polis") / "keys.json").unlink()
+    status = lab.open().status()
+    assert status.phase is Phase.LAUNCHED
+    assert "keys" in str(status.document["drift"]) or "secrets" in str(status.document["drift"])
+    assert lab.up() is Phase.HEALTHY
+
+
+def test_a_damaged_key_file_changes_nothing(lab: Lab) -> None:
+    lab.up()
+    keys = paths.find().secrets("polis") / "keys.json"
+    keys.write_text("{")
+    before = lab.driver.machine_of()
+    with pytest.raises(PolisError, match="is damaged"):
+        lab.up()
+    assert lab.driver.machine_of()["containers"] == before["containers"]
+    assert keys.read_text() == "{"

@@ -18,7 +18,7 @@ GRACE = 20.0
 INTERVAL = 0.1
 
 
-class _Ended(BaseException):
+class Ended(BaseException):
     """A newer command, or timeout(1), wants this one to end; children are ended on the way out."""
 
 
@@ -86,4 +86,4 @@ def _signal_tree(pid: int | None, number: int) -> None:
 
 
 def _end(_number: int, _frame: object) -> None:
-    raise _Ended
+    raise Ended("at its time limit, or by a newer command")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 SOCKET = "/var/run/docker.sock"
@@ -77,12 +78,21 @@ class Engine:
             response.close()
             connection.close()
 
-    def open(self, method: str, path: str, **query: Any) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Send a request and return the open answer, for streams. Raises EngineError."""
+    def open(
+        self, method: str, path: str, *, body: BinaryIO | None = None, **query: Any
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Send a request, with a tar if there is a `body` (an open file), and return the open answer, for streams.
+
+        Raises EngineError.
+        """
         connection = _Connection(self._path, self._timeout)
         target = quote(path) + (f"?{urlencode(query)}" if query else "")
         try:
-            connection.request(method, target)
+            headers = {}
+            if body is not None:
+                length = os.fstat(body.fileno()).st_size
+                headers = {"Content-Type": "application/x-tar", "Content-Length": str(length)}
+            connection.request(method, target, body=body, headers=headers)
             response = connection.getresponse()
             if response.status < http.client.BAD_REQUEST:
                 return connection, response

@@ -37,6 +37,7 @@ CONFIGURED = HOME / "configured.json"
 
 RESOLVED = ".polis/resolved.json"
 CONTENT = ".polis/content.json"
+AGENT = ".polis/agent/compose.yaml"
 
 CLOUD_STATUS = Path("/run/cloud-init/status.json")
 CLOUD_RESULT = Path("/run/cloud-init/result.json")
@@ -60,9 +61,9 @@ def read_texts(path: Path, *keys: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and _has_texts(value, keys) else None
 
 
-def services() -> list[dict[str, Any]]:
-    """Return the services that should run, as Compose resolved them; none if that cannot be read."""
-    resolved = read_json(CURRENT / RESOLVED)
+def services(release: Path = CURRENT) -> list[dict[str, Any]]:
+    """Return the services of a release, as Compose resolved them; none if that cannot be read."""
+    resolved = read_json(release / RESOLVED)
     found = resolved.get("services") if isinstance(resolved, dict) else None
     entries = found if isinstance(found, list) else []
     return entries if all(_is_service(entry) for entry in entries) else []
@@ -100,15 +101,25 @@ def sync(directory: Path) -> None:
 
 
 def tree_digest(root: Path) -> str:
-    """Return a digest of all names, modes and contents below a directory."""
+    """Return a digest of all names, owners, modes and contents below a directory."""
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
         if path.is_symlink():
             digest.update(f"link {name} {path.readlink()}\0".encode())
         elif path.is_file():
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"file {name} {path.stat().st_mode & 0o777:o} {content}\0".encode())
+            status = path.stat()
+            owned = f"{status.st_mode & 0o777:o} {status.st_uid}:{status.st_gid}"
+            digest.update(f"file {name} {owned} {sha256(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Return the hash of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 

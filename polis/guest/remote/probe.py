@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from polis.guest.remote import checks, firstboot, places
+from polis.guest.remote import checks, firstboot, places, releases
 from polis.guest.remote.containers import booted_at, line, summary
 from polis.guest.remote.engine import Engine, EngineError
 
@@ -24,6 +24,7 @@ def run(arguments: dict[str, Any], _say: Callable[[dict[str, Any]], None]) -> di
         "bundle": _bundle(),
         "leftovers": sorted(path.name for path in places.HOME.glob("*")) if places.HOME.is_dir() else [],
         "expected": places.services(),
+        "kept": releases.kept(),
         "images": [],
         "containers": [],
         "docker": {},
@@ -46,7 +47,7 @@ def _bundle() -> dict[str, Any] | None:
     if marker is None:
         return None
     intact = places.CURRENT.is_dir() and places.tree_digest(places.CURRENT) == marker.get("tree")
-    return {**marker, "intact": intact}
+    return {**marker, "intact": intact, "restored": marker.get("restored") is True}
 
 
 def _ask_engine(engine: Engine, report: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from polis.guest.remote import alone, places
 from polis.guest.remote.containers import booted_at, condition, has_failed, summary
 from polis.guest.remote.engine import PROJECT, Engine, EngineError
-from polis.guest.remote.placing import compose_words
+from polis.guest.remote.resolving import compose_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
