@@ -22,7 +22,7 @@ from lab.world import World
 
 ROOT = Path(__file__).parents[2]
 POLIS = str(Path(sys.executable).with_name("polis"))
-DEADLINE = 900.0
+DEADLINE = 1500.0
 """Seconds; generous, because CI shares its two cores."""
 
 
@@ -54,11 +54,15 @@ class User:
     home: Path
     config: Path
     environment: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    """What the command is started with, for example in a network of its own."""
+    transcript: list[str] = field(default_factory=list)
+    """All that was ever printed."""
 
     def type(self, *words: str, **environment: str) -> Result:
         """Run a command to its end."""
         done = subprocess.run(
-            [POLIS, "--config", str(self.config), *words],
+            [*self.prefix, POLIS, "--config", str(self.config), *words],
             env=self._environment(environment),
             capture_output=True,
             text=True,
@@ -66,6 +70,7 @@ class User:
             timeout=DEADLINE,
             stdin=subprocess.DEVNULL,
         )
+        self.transcript += [done.stdout, done.stderr]
         return Result(done.returncode, done.stdout, done.stderr)
 
     def succeed(self, *words: str, **environment: str) -> Result:
@@ -203,6 +208,7 @@ def user(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Use
         ROOT / "lab" / "polis.yaml",
         {
             "POLIS_REGISTRY": f"10.0.2.2:{world.proxy_port}/odralabshq",
+            "POLIS_IMAGES_LOCK": str(world.images_lock),
             "POLIS_MIRRORS": json.dumps(world.mirrors()),
             "POLIS_RETRY": "{attempts: 2, base: 0.1, cap: 0.2, silence: 15}",
         },

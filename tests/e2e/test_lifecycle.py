@@ -23,7 +23,7 @@ from polis.cloudinit import document
 from tests.e2e.conftest import User, eventually, qemus
 from tests.requoting import without_quotes
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 IMAGES = 9
 PHASES = ["launched", "configured", "images-pulled", "running", "healthy"]

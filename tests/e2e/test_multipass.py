@@ -20,7 +20,7 @@ from lab.world import World
 from tests.e2e.conftest import ROOT, User, eventually
 from tests.fakes.multipass.install import Fake
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 SIMULATED = "tests.fakes.multipass.simulated:SimulatedGuest"
 

@@ -13,7 +13,7 @@ from lab.world import World
 from polis.cloudinit import document
 from tests.e2e.conftest import Result, User, qemus
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 AT_ONCE = 3
 """VMs that boot beside each other; two processors are no faster with more."""
