@@ -163,6 +163,8 @@ def test_of_eleven_services_exactly_the_changed_one_is_replaced(inside: User) ->
     result = inside.succeed("up", "--version", "v0.5.2", "--json")
     assert result.phases("phase.started")[:3] == ["configured", "images-pulled", "running"]
     assert differing(before, containers(inside)) == {"toolbox"}
+    for service in ("gate", "state", "workspace"):  # what they have mounted is still there
+        inside.succeed("exec", "--service", service, "test", "-s", "/usr/local/lib/polis/health/tcp.sh")
     inside.succeed("up")
     assert differing(before, containers(inside)) == {"toolbox"}  # the old image again, in a new container
 

@@ -61,7 +61,19 @@ class Guest:
 
     @property
     def names(self) -> list[str]:
-        return sorted(path.name for path in places.RELEASES.iterdir()) if places.RELEASES.is_dir() else []
+        found = places.RELEASES.iterdir() if places.RELEASES.is_dir() else ()
+        return sorted(path.name.partition("-")[0] for path in found)
+
+    def mount(self) -> None:
+        """Let a process have a directory of the current release mounted, and end whoever had one before."""
+        release = releases.current()
+        assert release is not None
+        process = self.root / "proc" / "17"
+        (process / "ns").mkdir(parents=True, exist_ok=True)
+        (process / "ns" / "mnt").unlink(missing_ok=True)
+        (process / "ns" / "mnt").symlink_to("mnt:[4026532000]")
+        root = f"/opt/polis/releases/{release.name}/health"
+        (process / "mountinfo").write_text(f"600 590 254:1 {root} /usr/local/lib/polis/health ro - ext4 /dev/vda rw\n")
 
 
 @pytest.fixture
@@ -81,6 +93,8 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
     monkeypatch.setattr(alone, "take_over", lambda: None)
     monkeypatch.setattr(os, "sync", lambda: None)
     made = Guest(tmp_path)
+    (tmp_path / "proc").mkdir()
+    monkeypatch.setattr(releases.mounted_releases, "__defaults__", (tmp_path / "proc",))
     monkeypatch.setattr(resolving, "_checked", composed)
     monkeypatch.setattr(engine.Engine, "listed", lambda _self: made.running)
     monkeypatch.setattr(engine.Engine, "call", lambda _self, _method, path, **_query: made.removed.append(path))
@@ -231,4 +245,47 @@ def test_killed_after_the_switch_the_next_leaving_still_gives_the_old_one_back(
             guest.place("second", mounted="b")
     assert not places.CONFIGURED.exists()
     placing.remove({}, lambda _news: None)
+    assert guest.marker["fingerprint"] == "first"
+
+
+def test_what_a_container_has_mounted_stays_however_many_releases_follow(guest: Guest) -> None:
+    guest.place("first")
+    guest.mount()
+    mounted = releases.current()
+    assert mounted is not None
+    for name in ("second", "first", "third", "fourth"):
+        guest.place(name)
+        assert (mounted / "gate.conf").read_text() == "a"
+    assert guest.names == ["first", "fourth"]
+    guest.mount()  # the container was replaced
+    guest.place("fifth")
+    assert guest.names == ["fifth", "fourth"]
+    assert not mounted.exists()
+
+
+def test_placing_the_same_again_writes_nothing_into_what_is_mounted(guest: Guest) -> None:
+    guest.place("first")
+    guest.start()
+    guest.mount()
+    mounted = releases.current()
+    assert mounted is not None
+    before = mounted.stat().st_ino
+    guest.place("second", mounted="b")
+    guest.start()
+    guest.place("first")
+    assert mounted.stat().st_ino == before
+    assert releases.current() != mounted
+    placing.remove({}, lambda _news: None)
+    assert guest.marker is not None
+    assert guest.marker["fingerprint"] == "second"
+
+
+def test_putting_a_bundle_right_does_not_forget_the_one_before(guest: Guest) -> None:
+    guest.place("first")
+    guest.start()
+    guest.place("second", mounted="b")
+    guest.start()
+    guest.place("second", mounted="b")
+    placing.remove({}, lambda _news: None)
+    assert guest.marker is not None
     assert guest.marker["fingerprint"] == "first"

@@ -26,15 +26,14 @@ def place(arguments: dict[str, Any], _say: Callable[[dict[str, Any]], None]) -> 
     secrets = arguments["secrets"]
     _verify(archive, digest, "bundle")
     _verify(Path(secrets["archive"]), secrets["digest"], "archive of keys and passwords")
-    release = places.RELEASES / arguments["release"]
-    releases.renounce(release)
-    shutil.rmtree(release, ignore_errors=True)
+    # A name that was never there: containers may have parts of the same release mounted from another directory.
+    release = places.RELEASES / f"{arguments['release']}-{os.urandom(4).hex()}"
     release.mkdir(parents=True, mode=0o755)
     with tarfile.open(archive) as tar:
         tar.extractall(release, filter="data")
     _unpack_secrets(Path(secrets["archive"]), release / ".polis")
     _write_environment(release / ".env", arguments["environment"])
-    releases.keep_current()
+    releases.keep_current(arguments["marker"]["fingerprint"])
     places.CONFIGURED.unlink(missing_ok=True)
     releases.point_to(release)
     resolving.resolve(arguments["pins"])

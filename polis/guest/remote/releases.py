@@ -1,40 +1,40 @@
 """The bundles that were placed: the current one, and the one before it that its services ran from.
 
 An upgrade replaces the current bundle long before the services of the old one are replaced, or fails before that. So
-the old one is kept, for the containers that still run from it and for whoever wants it back.
+the old one is kept, for whoever wants it back. And a container that has no reason to be replaced goes on with the
+mounts that it was started with: a release stays for as long as anything has a part of it mounted, and is never
+written to again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from polis.guest.remote import places
 from polis.guest.remote.engine import Engine, EngineError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PREVIOUS = places.HOME / "previous.json"
 """Which release is kept, and its marker."""
 
 
-def keep_current() -> None:
-    """Keep the complete current release if services run from it; to be called before another takes its place."""
-    marker = places.read_texts(places.CONFIGURED, "digest", "fingerprint")
-    release = current()
-    if marker is None or release is None or not _serves(release):
-        return
-    places.write_json(PREVIOUS, {"release": release.name, "marker": {**marker, "restored": True}})
+def keep_current(fingerprint: str) -> None:
+    """Keep the complete current release if services run from it; to be called before another takes its place.
 
-
-def renounce(release: Path) -> None:
-    """Keep this release no longer, for it is about to be written anew."""
+    What is placed now has this fingerprint; a release that has it too is not worth keeping.
+    """
     found = _read()
-    if found is not None and found[0] == release:
+    if found is not None and found[1].get("fingerprint") == fingerprint:
         PREVIOUS.unlink()
         places.sync(places.HOME)
+    marker = places.read_texts(places.CONFIGURED, "digest", "fingerprint")
+    release = current()
+    if marker is None or release is None or marker["fingerprint"] == fingerprint or not _serves(release):
+        return
+    places.write_json(PREVIOUS, {"release": release.name, "marker": {**marker, "restored": True}})
 
 
 def point_to(release: Path) -> None:
@@ -62,9 +62,14 @@ def restore() -> bool:
 
 
 def forget_others(keep: Path) -> None:
-    """Remove the releases that are neither this one nor the kept one, and the images that only they needed."""
+    """Remove the releases that nobody needs, and the images that only they needed.
+
+    Needed are this one, the kept one, and those that a container has mounted a part of.
+    """
     kept = _kept()
+    mounted = mounted_releases()
     staying = {keep, *([kept[0]] if kept is not None else [])}
+    staying |= {path for path in places.RELEASES.iterdir() if path.name in mounted}
     needed = {entry["image"] for release in staying for entry in places.services(release)}
     for path in places.RELEASES.iterdir():
         if path in staying:
@@ -73,6 +78,21 @@ def forget_others(keep: Path) -> None:
             if entry["image"] not in needed:
                 _drop(entry)
         shutil.rmtree(path, ignore_errors=True)
+
+
+def mounted_releases(processes: Path = Path("/proc")) -> set[str]:
+    """Return the names of the releases that any process has a file or directory of mounted."""
+    seen: set[str] = set()
+    names: set[str] = set()
+    pattern = re.compile(re.escape(f"/{places.RELEASES.name}/") + r"([^/ ]+)/")
+    for process in processes.glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            namespace = str((process / "ns" / "mnt").readlink())
+            if namespace not in seen:
+                mounts = (process / "mountinfo").read_text(encoding="utf-8", errors="replace")
+                seen.add(namespace)
+                names.update(pattern.findall(mounts))
+    return names
 
 
 def kept() -> dict[str, list[str]]:
