@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import jsonschema
 
 from polis import config, durable, events, paths, vault
+from polis.bundle import archive, certs
 from polis.errors import PolisError
 from polis.phase import Phase
 from polis.store import FILE, Store
@@ -25,6 +26,9 @@ SCHEMA = jsonschema.Draft202012Validator(
     json.loads((Path(__file__).parents[2] / "state-schema.json").read_text()),
     format_checker=jsonschema.FormatChecker(),
 )
+
+IMPORTED = (archive, certs)
+"""What Polis imports when it needs it: thousands of children would each do so for themselves."""
 
 Command = Callable[["Stage"], object]
 Settings = dict[str, Any]

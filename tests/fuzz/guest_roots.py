@@ -17,6 +17,7 @@ FILES = {
     "SENTINEL": "state/provisioned.json",
     "MISHAP": "state/failure.json",
     "CONFIGURED": "home/configured.json",
+    "PREVIOUS": "home/previous.json",
     "CLOUD_STATUS": "run/status.json",
     "CLOUD_RESULT": "run/result.json",
     "CLOUD_LOG": "run/output.log",

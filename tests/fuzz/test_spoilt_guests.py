@@ -14,8 +14,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from polis.bundle import placed
+from polis.bundle.placed import PlacedFile
 from polis.guest import session
-from polis.guest.remote import checks, firstboot, main, places, placing, probe
+from polis.guest.remote import checks, firstboot, main, places, probe, resolving
 from polis.guest.report import CloudInit, GuestReport
 from tests.fuzz import tars
 from tests.fuzz.damage import broken, odd_text, spoilt
@@ -37,6 +39,7 @@ CONTENT: dict[str, Any] = {
     "SENTINEL": {"docker": "26"},
     "MISHAP": {"kind": "failed", "what": "x", "expected": "y", "actual": "z"},
     "CONFIGURED": {"digest": "sha256:0", "fingerprint": "bundle=0", "tree": "0"},
+    "PREVIOUS": {"release": "old", "marker": {"digest": "sha256:0", "fingerprint": "bundle=0", "restored": True}},
     "CLOUD_STATUS": CLOUD_STATUS,
     "CLOUD_RESULT": CLOUD_RESULT,
     "CLOUD_LOG": "line",
@@ -213,10 +216,15 @@ def as_dictionary(data: bytes) -> dict[str, Any]:
 
 
 def order(archive: Path, **changes: Any) -> str:
+    keys = archive.with_name("secrets.tar")
+    keys.unlink(missing_ok=True)
+    own = PlacedFile(b"key", 0o400, os.getuid())
     return json.dumps(
         {
             "archive": str(archive),
             "digest": "sha256:" + hashlib.sha256(archive.read_bytes()).hexdigest(),
+            "secrets": {"archive": str(keys), "digest": placed.write({"secrets/key": own}, keys)},
+            "pins": {},
             "release": "new",
             "environment": {"POLIS_REGISTRY": "r"},
             "marker": {"fingerprint": "bundle=1"},
@@ -245,7 +253,7 @@ def place(root: Path, archive: bytes, config: bytes, hashes: str) -> int:
     path = root / "state/incoming/bundle.tar"
     path.write_bytes(archive)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(placing, "_checked", compose_says(config, hashes))
+        patch.setattr(resolving, "_checked", compose_says(config, hashes))
         patch.setattr(os, "sync", lambda: None)
         return main.main("placing", "place", order(path))
 
@@ -272,7 +280,7 @@ def test_placing_is_done_or_refused_in_words_and_leaves_the_old_or_nothing(
         marked = (root / "home/configured.json").exists()
         if code == 0:
             assert "answer" in json.loads(told.out)
-            assert (str(current), marked) == ("releases/new", True)
+            assert (str(current).partition("-")[0], marked) == ("releases/new", True)
         else:
             assert told.err.strip()
             assert "Traceback" not in told.err
@@ -292,5 +300,17 @@ def test_a_bundle_that_arrived_otherwise_than_it_was_sent_is_refused(capsys: pyt
         wanted = order(path)
         path.write_bytes(tars.GOOD[:-1])
         assert main.main("placing", "place", wanted) == 1
-        assert "damaged" in capsys.readouterr().err
-        assert not (root / "home/releases/new").exists()
+        assert "the bundle arrived damaged" in capsys.readouterr().err
+        assert [path.name for path in (root / "home/releases").iterdir()] == ["old"]
+
+
+def test_keys_that_arrived_otherwise_than_they_were_sent_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with guest_root() as root:
+        path = root / "state/incoming/bundle.tar"
+        path.write_bytes(tars.GOOD)
+        wanted = order(path)
+        keys = path.with_name("secrets.tar")
+        keys.write_bytes(keys.read_bytes()[:-1])
+        assert main.main("placing", "place", wanted) == 1
+        assert "keys and passwords arrived damaged" in capsys.readouterr().err
+        assert [path.name for path in (root / "home/releases").iterdir()] == ["old"]

@@ -85,11 +85,10 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
         "CURRENT": home / "current",
         "RELEASES": home / "releases",
         "CONFIGURED": home / "configured.json",
+        "PREVIOUS": home / "previous.json",
         "INCOMING": tmp_path / "incoming",
     }.items():
         monkeypatch.setattr(places, name, path)
-    monkeypatch.setattr(places.services, "__defaults__", (home / "current",))
-    monkeypatch.setattr(releases, "PREVIOUS", home / "previous.json")
     monkeypatch.setattr(alone, "take_over", lambda: None)
     monkeypatch.setattr(os, "sync", lambda: None)
     made = Guest(tmp_path)

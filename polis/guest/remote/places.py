@@ -35,6 +35,9 @@ RELEASES = HOME / "releases"
 CONFIGURED = HOME / "configured.json"
 """What lies at CURRENT; written last, removed first."""
 
+PREVIOUS = HOME / "previous.json"
+"""Which release is kept beside the current one, and its marker."""
+
 RESOLVED = ".polis/resolved.json"
 CONTENT = ".polis/content.json"
 AGENT = ".polis/agent/compose.yaml"
@@ -61,12 +64,12 @@ def read_texts(path: Path, *keys: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and _has_texts(value, keys) else None
 
 
-def services(release: Path = CURRENT) -> list[dict[str, Any]]:
-    """Return the services of a release, as Compose resolved them; none if that cannot be read."""
-    resolved = read_json(release / RESOLVED)
+def services(release: Path | None = None) -> list[dict[str, Any]]:
+    """Return the services of a release (the current one), as Compose resolved them; none if that cannot be read."""
+    resolved = read_json((release or CURRENT) / RESOLVED)
     found = resolved.get("services") if isinstance(resolved, dict) else None
     entries = found if isinstance(found, list) else []
-    return entries if all(_is_service(entry) for entry in entries) else []
+    return [_completed(entry) for entry in entries] if all(_is_service(entry) for entry in entries) else []
 
 
 def write_json(path: Path, value: Any, mode: int = 0o600) -> None:
@@ -81,10 +84,18 @@ def write_json(path: Path, value: Any, mode: int = 0o600) -> None:
     sync(path.parent)
 
 
+_IMAGE_KEYS = ("reference", "digest", "id")
+
+
 def _is_service(entry: object) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("one_shot"), bool):
         return False
-    return _has_texts(entry, ("name", "image", "config_hash"))
+    return _has_texts(entry, ("name", "image", "config_hash")) and _has_texts(_completed(entry), _IMAGE_KEYS)
+
+
+def _completed(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a service with what was not written down before images could be locked."""
+    return {"reference": entry["image"], "digest": "", "id": "", **entry}
 
 
 def _has_texts(value: dict[str, Any], keys: tuple[str, ...]) -> bool:

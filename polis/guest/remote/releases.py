@@ -17,9 +17,6 @@ from typing import Any
 from polis.guest.remote import places
 from polis.guest.remote.engine import Engine, EngineError
 
-PREVIOUS = places.HOME / "previous.json"
-"""Which release is kept, and its marker."""
-
 
 def keep_current(fingerprint: str) -> None:
     """Keep the complete current release if services run from it; to be called before another takes its place.
@@ -28,13 +25,13 @@ def keep_current(fingerprint: str) -> None:
     """
     found = _read()
     if found is not None and found[1].get("fingerprint") == fingerprint:
-        PREVIOUS.unlink()
+        places.PREVIOUS.unlink()
         places.sync(places.HOME)
     marker = places.read_texts(places.CONFIGURED, "digest", "fingerprint")
     release = current()
     if marker is None or release is None or marker["fingerprint"] == fingerprint or not _serves(release):
         return
-    places.write_json(PREVIOUS, {"release": release.name, "marker": {**marker, "restored": True}})
+    places.write_json(places.PREVIOUS, {"release": release.name, "marker": {**marker, "restored": True}})
 
 
 def point_to(release: Path) -> None:
@@ -56,7 +53,7 @@ def restore() -> bool:
     point_to(release)
     forget_others(release)
     places.write_json(places.CONFIGURED, marker)
-    PREVIOUS.unlink(missing_ok=True)
+    places.PREVIOUS.unlink(missing_ok=True)
     places.sync(places.HOME)
     return True
 
@@ -125,7 +122,7 @@ def _kept() -> tuple[Path, dict[str, Any]] | None:
 
 
 def _read() -> tuple[Path, dict[str, Any]] | None:
-    found = places.read_texts(PREVIOUS, "release")
+    found = places.read_texts(places.PREVIOUS, "release")
     marker = found.get("marker") if found is not None else None
     if found is None or not isinstance(marker, dict):
         return None
@@ -143,6 +140,6 @@ def _serves(release: Path) -> bool:
 
 def _drop(entry: dict[str, Any]) -> None:
     """Remove an image's names; a container that still uses it keeps it."""
-    for name in {entry["image"], entry.get("reference") or entry["image"]}:
+    for name in {entry["image"], entry["reference"]}:
         with contextlib.suppress(EngineError):
             Engine().call("DELETE", f"/images/{name}")
