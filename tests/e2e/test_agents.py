@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import ROOT, User, qemus
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 BEACON = ROOT / "examples" / "agents" / "beacon"
 KEY = "sk-beacon-4f1c9e0d7b3a2658"

@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from lab.world import World
 from tests.e2e.conftest import ROOT, Result, User, qemus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
-def newcomer(tmp_path: Path) -> Iterator[User]:
+def newcomer(world: World, tmp_path: Path) -> Iterator[User]:
     """A user without a workspace."""
-    someone = User(tmp_path / "home", ROOT / "lab" / "polis.yaml")
+    someone = User(tmp_path / "home", ROOT / "lab" / "polis.yaml", {"POLIS_IMAGES_LOCK": str(world.images_lock)})
     yield someone
     for process in qemus(someone.home):
         process.kill()
