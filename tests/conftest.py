@@ -26,8 +26,9 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test on a real VM its lane."""
+    """Give each test on a real VM its lane, before xdist looks for it."""
     for item in items:
         lane = LANES.get(item.path.stem)
         if lane is not None:
