@@ -54,7 +54,7 @@ fuzz: setup ## Damaged and hostile input of every kind
 test-e2e: setup ## Tests on real VMs (half an hour)
 	$(PYTHON) -m lab image
 	$(PYTHON) -m lab packages
-	$(PYTHON) -m pytest --numprocesses 3 --dist loadgroup --durations 25 --verbose tests/contract tests/e2e
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --durations 25 --verbose tests/contract tests/e2e
 
 test-multipass: setup ## The drivers' contract on this machine's own Multipass
 	@command -v multipass >/dev/null || { echo "not tested: multipass is not installed here"; exit 0; }; \

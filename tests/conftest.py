@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # the library has none
 
 LANES = {
     "test_agents": "inside",
@@ -26,10 +29,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test on a real VM its lane, before xdist looks for it."""
-    for item in items:
-        lane = LANES.get(item.path.stem)
-        if lane is not None:
-            item.add_marker(pytest.mark.xdist_group(lane))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Deal tests on real VMs out by lanes, where others are dealt out by files."""
+    return _ByLane(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+class _ByLane(LoadScopeScheduling):  # type: ignore[misc]  # nor has its base
+    """Tests of one lane run in one process, one after the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return LANES.get(Path(file).stem, file)
