@@ -226,9 +226,8 @@ def test_killed_around_every_call_of_reset_and_up_the_last_ends_healthy(user: Us
     for call, to in RESET.items():
         assert user.cut(f"before {call}", "reset", "--to", to)
         assert user.cut(f"during {call}", "reset", "--to", to)
-        user.cut(f"after {call}", "reset", "--to", to)  # unless the guest finished it although polis was gone
-        assert PHASES.index(user.status()["phase"]) <= PHASES.index(to)
     user.succeed("reset", "--to", "launched")
+    assert user.status()["phase"] == "launched"
     world.clear_log()
     for call, (below, to) in UP.items():
         assert user.cut(f"before {call}", "up", "--to", to)
@@ -236,10 +235,9 @@ def test_killed_around_every_call_of_reset_and_up_the_last_ends_healthy(user: Us
         assert status["phase"] == below
         assert (status["transition"]["to"], status["transition"]["alive"]) == (to, False)
         assert user.cut(f"during {call}", "up", "--to", to)
-        user.cut(f"after {call}", "up", "--to", to)
     result = user.succeed("up", "--json")
     assert result.events[-1]["outcome"] == "healthy"
-    assert set(result.phases("phase.started")) <= {"healthy"}
+    assert set(result.phases("phase.started")) <= {"running", "healthy"}
     assert user.boot_id() == boot
     assert [process.pid for process in qemus(user.home)] == [vm.pid]
     assert user.guest("ls", TREASURE).strip() == TREASURE
