@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static gpg gpg-agent zstd shellcheck iproute2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deps lab up down test test-unit test-e2e test-multipass crash fuzz lint types schema lock bench ci clean
+.PHONY: help setup deps lab up down test test-unit test-e2e test-lasting test-multipass crash fuzz lint types schema lock bench ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,10 +51,15 @@ crash: setup ## Kills, power cuts, failures and races at every point of every co
 fuzz: setup ## Damaged and hostile input of every kind
 	$(PYTHON) -m pytest --numprocesses 2 tests/fuzz
 
-test-e2e: setup ## Tests on real VMs (half an hour)
+test-e2e: setup ## Tests on real VMs (most of an hour)
 	$(PYTHON) -m lab image
 	$(PYTHON) -m lab packages
-	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --durations 25 --verbose tests/contract tests/e2e
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --durations 25 --verbose -m "not lasting" tests/contract tests/e2e
+
+test-lasting: setup ## The few tests on real VMs that are too long for CI
+	$(PYTHON) -m lab image
+	$(PYTHON) -m lab packages
+	$(PYTHON) -m pytest --verbose -m lasting tests/e2e
 
 test-multipass: setup ## The drivers' contract on this machine's own Multipass
 	@command -v multipass >/dev/null || { echo "not tested: multipass is not installed here"; exit 0; }; \

@@ -241,6 +241,7 @@ def test_a_way_around_is_closed(way: Way, inside: dict[str, str], outside: dict[
     assert way.name not in inside, inside[way.name]
 
 
+@pytest.mark.lasting
 def test_it_holds_when_docker_was_restarted_and_after_a_reboot(stand: Stand) -> None:
     stand.user.guest("systemctl", "restart", "docker")
     stand.user.succeed("up")

@@ -219,6 +219,7 @@ RESET = {"exec:down": "images-pulled", "exec:remove-images": "configured", "exec
 TREASURE = "/var/lib/docker/volumes/polis-state-data/_data/treasure"
 
 
+@pytest.mark.lasting
 def test_killed_around_every_call_of_reset_and_up_the_last_ends_healthy(user: User, world: World) -> None:
     user.succeed("up")
     user.guest("touch", TREASURE)
