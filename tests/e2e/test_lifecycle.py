@@ -249,6 +249,7 @@ def test_killed_around_every_call_of_reset_and_up_the_last_ends_healthy(user: Us
 
 
 def test_interrupted_while_a_service_keeps_it_waiting_the_next_up_goes_on(user: User) -> None:
+    user.succeed("up")
     # A service that is started but says nothing keeps `up` waiting for health, for as long as the test needs.
     user.guest("sh", "-c", f"docker restart polis-state && {signalling('STOP')}")
     interrupt(user, "healthy")
