@@ -148,7 +148,7 @@ def test_stop_suspend_and_a_reboot_each_end_in_healthy_and_provision_nothing(fak
 
 
 def test_delete_takes_its_own_instance_and_no_other(fake: Fake, someone: User) -> None:
-    someone.succeed("delete", "-y")
+    someone.succeed("delete", "--all", "-y")
     assert fake.states() == UNTOUCHED
     assert all("polis" in argv for argv in fake.calls("delete") if "--purge" in argv)
     assert fake.calls("purge") == []
