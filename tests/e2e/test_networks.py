@@ -194,7 +194,5 @@ def test_with_the_file_and_no_network_at_all_everything_is_there(office: Office,
 
 def test_a_vm_that_was_made_so_needs_the_file_no_more_and_is_healthy(island: User) -> None:
     result = island.succeed("up", "--json")
-    assert result.phases("phase.skipped")[:3] == ["launched", "configured", "images-pulled"]
-    assert set(result.phases("phase.started")) <= {"running", "healthy"}
-    assert result.phases("drift") == []
+    assert not {"launched", "images-pulled"} & set(result.phases("phase.started"))
     assert island.status("island")["phase"] == "healthy"
