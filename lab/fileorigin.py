@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from lab import httpwire
-from lab.httpwire import BadMessage
+from lab.listening import Listener
 
 if TYPE_CHECKING:
+    import asyncio
     from pathlib import Path
-
-HOST = "127.0.0.1"
 
 
 class FileOrigin:
@@ -22,34 +19,15 @@ class FileOrigin:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self._server: asyncio.Server | None = None
-        self._handlers: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._answer)
 
     async def start(self) -> int:
         """Listen on any free port and return it."""
-        self._server = await asyncio.start_server(self._serve, HOST, 0, limit=httpwire.CHUNK)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return await self._listener.start()
 
     async def stop(self) -> None:
         """Stop listening, and end what is under way."""
-        if self._server is not None:
-            self._server.close()
-        for task in self._handlers:
-            task.cancel()
-        await asyncio.gather(*self._handlers, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 -- asyncio runs a connection's handler in a task
-        self._handlers.add(task)
-        try:
-            # Cancelled by stop() and nobody else; asyncio takes a handler that ends so for a bug.
-            with contextlib.suppress(BadMessage, ConnectionError, asyncio.CancelledError):
-                await self._answer(reader, writer)
-        finally:
-            self._handlers.discard(task)
-            writer.close()
+        await self._listener.stop()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await httpwire.read_head(reader)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import ipaddress
 import os
 import signal
@@ -27,6 +26,7 @@ from lab import accesslog, certificates, httpwire
 from lab.accesslog import AccessLog, LogEntry
 from lab.daemon import HOST, Daemon, free_port, require_free
 from lab.httpwire import BadMessage, Head
+from lab.listening import Listener
 from lab.placing import place
 
 if TYPE_CHECKING:
@@ -77,35 +77,16 @@ class Interceptor:
         self._routes = dict(routes)
         self._verifying = ssl.create_default_context(cafile=origins)
         self._log = AccessLog(log)
-        self._server: asyncio.Server | None = None
-        self._handlers: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._converse)
 
     async def start(self, port: int = 0) -> int:
         """Listen, on any free port if it is 0, and return the port; raises OSError if it is taken."""
-        self._server = await asyncio.start_server(self._serve, HOST, port, limit=httpwire.CHUNK)
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+        return await self._listener.start(port)
 
     async def stop(self) -> None:
         """Stop listening, and end what is under way."""
-        if self._server is not None:
-            self._server.close()
-        for task in self._handlers:
-            task.cancel()
-        await asyncio.gather(*self._handlers, return_exceptions=True)
+        await self._listener.stop()
         self._log.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 -- asyncio runs a connection's handler in a task
-        self._handlers.add(task)
-        try:
-            # Cancelled by stop() and nobody else; asyncio takes a handler that ends so for a bug.
-            with contextlib.suppress(BadMessage, OSError, asyncio.CancelledError):
-                await self._converse(reader, writer)
-        finally:
-            self._handlers.discard(task)
-            writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a client's requests; from its CONNECT on, they are for that host."""

@@ -129,7 +129,8 @@ def check(spec: Spec, chosen: Driver) -> list[str]:
     if spec.offline is not None:
         _check_offline(spec, spec.offline, chosen)
     if spec.bundle is not None or spec.images_lock is not None or spec.offline is not None:
-        _ = SpecifiedContents(spec).lock
+        contents = SpecifiedContents(spec)
+        _ = contents.bundle, contents.lock
     return check_user_data(user_data(spec)) if spec.cloud_init is not None else []
 
 

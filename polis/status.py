@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from polis.assessment import Assessment
     from polis.config import Spec
     from polis.guest.checks import Failure
-    from polis.guest.report import CheckResult, GuestReport
+    from polis.guest.report import CheckResult, GuestReport, PresentImage, Service
     from polis.ownership import Objection
     from polis.states.base import State
     from polis.states.observation import Observation
@@ -123,12 +123,11 @@ def _instance(seen: Observation) -> dict[str, Any] | None:
 def _services(report: GuestReport | None) -> list[dict[str, Any]]:
     if report is None:
         return []
-    digests = {image.reference: image.digests for image in report.images}
+    images = {image.reference: image for image in report.images}
     containers = {container.service: container for container in report.containers}
     services = []
     for service in report.expected:
         container = containers.get(service.name)
-        digest = service.digest or next((text.partition("@")[2] for text in digests.get(service.image, ())), None)
         services.append(
             {
                 "name": service.name,
@@ -137,10 +136,20 @@ def _services(report: GuestReport | None) -> list[dict[str, Any]]:
                 "exit_code": container.exit_code if container and container.state == "exited" else None,
                 "one_shot": service.one_shot,
                 "image": service.reference,
-                "digest": digest,
+                "digest": _digest(service, images.get(service.image)),
             }
         )
     return services
+
+
+def _digest(service: Service, image: PresentImage | None) -> str | None:
+    """Return the digest of the image that is there; one from a file has none but what the release locks."""
+    if image is None:
+        return None
+    known = [each.partition("@")[2] for each in image.digests]
+    if service.digest and service.accepts(image):
+        return service.digest
+    return known[0] if known else None
 
 
 def _checks(seen: Observation, assessment: Assessment, next_command: str) -> list[dict[str, Any]]:

@@ -133,11 +133,14 @@ class Vault:
         return due
 
     def destroy(self) -> bool:
-        """Remove the directory with all that is in it; return False if there was none."""
+        """Remove the directory with all that is in it; return False if there was none. Raises HostUnsuitable."""
         if not self.directory.is_dir():
             return False
-        shutil.rmtree(self.directory)
-        durable.sync_directory(self.directory.parent)
+        try:
+            shutil.rmtree(self.directory)
+            durable.sync_directory(self.directory.parent)
+        except OSError as error:
+            raise self._unusable("removed", error) from error
         return True
 
     def _due(self, pairs: Mapping[str, Kept], passwords: Mapping[str, str]) -> tuple[str, ...]:

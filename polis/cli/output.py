@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import errno
 import json
 import os
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from polis import events
 from polis.errors import ExitCode
-from polis.redaction import redact, redact_all
+from polis.redaction import redact_all
 
 if TYPE_CHECKING:
     from polis.errors import PolisError
@@ -80,23 +79,15 @@ def verbatim(text: str) -> None:
 
 def error(problem: PolisError) -> None:
     """Print an error in its four parts: what and where, the cause, what is still there, what to type next."""
-    problem = redacted(problem)
-    where = f" (phase {problem.phase})" if problem.phase is not None else ""
-    say(f"error: {one_line(problem.message)}{where}")
-    for line in problem.cause.strip().splitlines()[-CAUSE_LINES:]:
+    told = events.describe(problem)
+    where = f" (phase {told['phase']})" if told["phase"] is not None else ""
+    say(f"error: {one_line(told['message'])}{where}")
+    for line in told["cause"].strip().splitlines()[-CAUSE_LINES:]:
         say(f"  | {line}")
-    if problem.remains:
-        say(f"still there: {one_line(problem.remains)}")
-    if problem.hint:
-        say(f"next: {one_line(problem.hint)}")
-
-
-def redacted(problem: PolisError) -> PolisError:
-    """Return an error like this one without any secret in its words."""
-    clean = copy.copy(problem)
-    for part in ("message", "cause", "remains", "hint"):
-        setattr(clean, part, redact(getattr(problem, part)))
-    return clean
+    if told["remains"]:
+        say(f"still there: {one_line(told['remains'])}")
+    if told["hint"]:
+        say(f"next: {one_line(told['hint'])}")
 
 
 def silence(stream: TextIO) -> None:

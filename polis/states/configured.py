@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from polis import fingerprint
 from polis.bundle import placed
 from polis.bundle.environment import in_words
+from polis.errors import PolisError
 from polis.events import PhaseProgress
 from polis.guest.session import MARGIN
 from polis.phase import Phase
@@ -120,11 +121,15 @@ class Configured:
         bundle = observation.report.bundle if observation.report is not None else None
         if bundle is None:
             return lacks("the configuration is not in place")
+        try:
+            lacking = self._keys.lacking()
+        except PolisError as damage:  # stops `up`, when it gets here; all else goes on without
+            return lacks(damage.message)
         today = self._fingerprint
         if bundle.fingerprint != today:
             names = in_words(fingerprint.changed(bundle.fingerprint, today))
             return lacks(f"changed: {', '.join(names)}")
-        if lacking := self._keys.lacking():
+        if lacking:
             return lacks(lacking)
         if not bundle.intact:
             return lacks("files in /opt/polis were changed in the guest")

@@ -59,7 +59,7 @@ def probe(machine: Machine, arguments: Arguments, now: Conditions) -> Answer:
         "expected": expected,
         "kept": _kept(machine),
         "images": [
-            {"reference": reference, "id": identity}
+            {"reference": reference, "id": identity, "digests": [f"{reference.rpartition(':')[0]}@{identity}"]}
             for reference, identity in machine["images"].items()
             if reference in references or not references
         ],

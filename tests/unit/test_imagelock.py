@@ -89,3 +89,13 @@ def test_a_lock_that_cannot_be_used_stops_up_before_anything_is_touched(tmp_path
     spec = config.Spec.model_validate({"images_lock": path})
     with pytest.raises(ConfigurationError):
         assembly.check(spec, SimulatedDriver(path=tmp_path / "world.json"))
+
+
+def test_a_bundle_that_cannot_be_used_is_refused_beside_a_lock_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "images.lock"
+    path.write_text(imagelock.render({}))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    spec = config.Spec.model_validate({"images_lock": path, "bundle": empty})
+    with pytest.raises(ConfigurationError):
+        assembly.check(spec, SimulatedDriver(path=tmp_path / "world.json"))

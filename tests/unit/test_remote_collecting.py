@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import pwd
-import socketserver
 import subprocess
-import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from lab import deb
-from polis.guest.remote import alone, collecting, engine, places
+from polis.guest.remote import alone, collecting, places
+from tests import engines
 
 ID = "sha256:" + "1" * 64
 OTHER = "sha256:" + "2" * 64
@@ -36,48 +33,29 @@ class Store:
     refusal: str = ""
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
+class _Handler(engines.Handler):
+    def get(self) -> None:
         identity, _, what = unquote(self.path).removeprefix("/images/").partition("/")
-        content = self.server.store.present.get(identity)
+        content = self.images.present.get(identity)
         if content is None:
-            self._answer(404, b'{"message": "No such image"}')
+            self.answer(404, b'{"message": "No such image"}')
         elif what == "get":
-            self._answer(200, content)
+            self.answer(200, content)
         else:
-            self._answer(200, json.dumps({"Id": identity, "Size": len(content)}).encode())
+            self.answer(200, json.dumps({"Id": identity, "Size": len(content)}).encode())
 
-    def do_POST(self) -> None:
-        store, parts = self.server.store, urlsplit(self.path)
+    def post(self) -> None:
+        store, parts = self.images, urlsplit(self.path)
         query = parse_qs(parts.query)
         if parts.path == "/images/load":
             content = self.rfile.read(int(self.headers["Content-Length"]))
             assert self.headers["Content-Type"] == "application/x-tar"
             if not store.refusal:
                 store.present[ID] = content
-            self._answer(200, json.dumps({"error": store.refusal} if store.refusal else {"stream": "Loaded"}).encode())
+            self.answer(200, json.dumps({"error": store.refusal} if store.refusal else {"stream": "Loaded"}).encode())
             return
         store.names[f"{query['repo'][0]}:{query['tag'][0]}"] = unquote(parts.path).split("/")[2]
-        self._answer(201, b"")
-
-    def address_string(self) -> str:
-        return "a Unix socket"
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the library's name
-        return
-
-    def _answer(self, status: int, data: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-
-class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-    store: Store
+        self.answer(201, b"")
 
 
 @pytest.fixture
@@ -95,16 +73,9 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: list[tuple[Pat
         (tmp_path / name).mkdir()
     monkeypatch.setenv("SUDO_USER", USER.pw_name)
     monkeypatch.setattr(os, "chown", lambda path, uid, gid: given.append((Path(path), uid, gid)))
-    with tempfile.TemporaryDirectory(prefix="polis-engine-") as directory:  # a socket's path must be short
-        path = str(Path(directory) / "docker.sock")
-        with _Server(path, _Handler) as server:
-            server.store = Store()
-            monkeypatch.setattr(engine.Engine.__init__, "__defaults__", (path, 20.0))
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            yield server.store
-            server.shutdown()
-            thread.join()
+    held = Store()
+    with engines.serving(_Handler, held):
+        yield held
 
 
 def load(path: Path, *names: str) -> dict[str, Any]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import socketserver
-import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from polis.guest.remote import alone, engine, images
+from polis.guest.remote import alone, images
+from tests import engines
 
 DIGEST = "sha256:" + "d" * 64
 IDENTITY = "sha256:" + "1" * 64
@@ -34,72 +29,45 @@ class Images:
     refused: set[str] = field(default_factory=set)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
+class _Handler(engines.Handler):
+    def get(self) -> None:
         reference = unquote(self.path).removeprefix("/images/").removesuffix("/json")
-        images = self.server.images
+        images = self.images
         origin = images.names.get(reference, reference)
         if origin not in images.present:
-            self._answer(404, {"message": "No such image"})
+            self.answer(404, {"message": "No such image"})
             return
         digest = images.served.get(origin, DIGEST)
         digests = [] if origin in images.loaded else [f"{origin.partition(':')[0]}@{digest}"]
-        self._answer(200, {"Id": IDENTITY if digest == DIGEST else "sha256:other", "RepoDigests": digests})
+        self.answer(200, {"Id": IDENTITY if digest == DIGEST else "sha256:other", "RepoDigests": digests})
 
-    def do_DELETE(self) -> None:
+    def delete(self) -> None:
         reference = unquote(urlsplit(self.path).path).removeprefix("/images/")
-        self.server.images.present.remove(reference)
-        self._answer(200, {})
+        self.images.present.remove(reference)
+        self.answer(200, {})
 
-    def do_POST(self) -> None:
+    def post(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
         if self.path.startswith("/images/sha256"):
             name = f"{query['repo'][0]}:{query['tag'][0]}"
-            self.server.images.names[name] = next(iter(sorted(self.server.images.present)))
-            self._answer(201, {})
+            self.images.names[name] = next(iter(sorted(self.images.present)))
+            self.answer(201, {})
             return
         reference = f"{query['fromImage'][0]}:{query['tag'][0]}"
-        if reference in self.server.images.refused:
-            self._answer(200, {"error": "received unexpected HTTP status: 503"})
+        if reference in self.images.refused:
+            self.answer(200, {"error": "received unexpected HTTP status: 503"})
             return
-        self.server.images.pulled.append(reference)
-        self.server.images.present.add(reference)
-        self._answer(200, {"status": "Download complete"})
-
-    def address_string(self) -> str:
-        return "a Unix socket"
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the library's name
-        return
-
-    def _answer(self, status: int, content: dict[str, Any]) -> None:
-        data = json.dumps(content).encode() + b"\n"
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-
-class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-    images: Images
+        self.images.pulled.append(reference)
+        self.images.present.add(reference)
+        self.answer(200, {"status": "Download complete"})
 
 
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[Images]:
     monkeypatch.setattr(alone, "take_over", lambda: None)
-    with tempfile.TemporaryDirectory(prefix="polis-engine-") as directory:  # a socket's path must be short
-        path = str(Path(directory) / "docker.sock")
-        with _Server(path, _Handler) as server:
-            server.images = Images()
-            monkeypatch.setattr(engine.Engine.__init__, "__defaults__", (path, 20.0))
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            yield server.images
-            server.shutdown()
-            thread.join()
+    images = Images()
+    with engines.serving(_Handler, images):
+        yield images
 
 
 def wanted(reference: str, **pin: str) -> dict[str, str]:

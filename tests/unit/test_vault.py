@@ -222,3 +222,15 @@ def test_destroyed_is_gone(kept: Vault) -> None:
     assert kept.destroy()
     assert not kept.directory.exists()
     assert not kept.destroy()
+
+
+def test_what_cannot_be_removed_is_told(kept: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(kept)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr("polis.vault.shutil.rmtree", refuse)
+    with pytest.raises(HostUnsuitable, match="removed") as caught:
+        kept.destroy()
+    assert "Operation not permitted" in caught.value.cause

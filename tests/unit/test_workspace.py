@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from polis import config, events, paths
 from polis.errors import (
     ChangesPending,
+    ConfigurationError,
     ForeignInstance,
     GuestUnreachable,
     ImageRefused,
@@ -548,6 +550,38 @@ def test_keys_outlive_reset_recreation_and_delete_but_not_delete_all(lab: Lab) -
     assert keys.read_bytes() == made
     lab.open().delete(secrets=True)
     assert not keys.parent.exists()
+
+
+def test_damaged_keys_are_told_and_stop_up_but_neither_status_nor_reset_nor_delete(lab: Lab) -> None:
+    lab.up()
+    keys = paths.find().secrets("polis") / "keys.json"
+    keys.write_text("{")
+    status = lab.open().status()
+    assert status.phase is Phase.LAUNCHED
+    assert "damaged" in json.dumps(status.document["drift"])
+    with pytest.raises(ConfigurationError, match="damaged"):
+        lab.up()
+    assert keys.read_text() == "{"
+    assert lab.open().reset(Phase.LAUNCHED) is Phase.LAUNCHED
+    assert lab.open().delete(secrets=True)
+    assert not keys.exists()
+    assert lab.up() is Phase.HEALTHY
+
+
+def test_status_tells_the_digest_of_the_image_that_is_there(lab: Lab) -> None:
+    def digests() -> dict[str, str | None]:
+        return {each["name"]: each["digest"] for each in lab.open().status().document["services"]}
+
+    lab.up()
+    before = digests()
+    assert all(before.values())
+    with lab.driver.change() as machine:
+        reference = next(each for each in machine["images"] if "polis-gate" in each)
+        machine["images"][reference] = "sha256:" + "0" * 64
+    assert digests() == {**before, "gate": "sha256:" + "0" * 64}
+    with lab.driver.change() as machine:
+        del machine["images"][reference]
+    assert digests() == {**before, "gate": None}
 
 
 def test_a_lost_key_file_is_made_anew_and_placed(lab: Lab) -> None:
