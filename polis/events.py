@@ -92,6 +92,19 @@ class PhaseRetry(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuestStages(Event):
+    """Where the time of the guest's boot went, as it told `uptime_s` seconds after it.
+
+    Each of the `stages` has `name`, and `start_s` and `end_s` in seconds since the boot.
+    """
+
+    name = "guest.stages"
+    phase: Phase
+    uptime_s: float
+    stages: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PhaseCompleted(Event):
     """The phase's evidence was observed and recorded."""
 
@@ -151,6 +164,22 @@ class Disclosed(Event):
 
     name = "disclosed"
     message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverCalled(Event):
+    """A driver was called; `outcome` is begun, done, `exit code N`, interrupted, or the kind of the error.
+
+    `words` tell in short what was asked for, without anything that may be secret. For the log and for `-v` only: it is
+    in no journal. The duration is None while the call lasts.
+    """
+
+    name = "driver.called"
+    call: str
+    words: str
+    outcome: str
+    duration_s: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

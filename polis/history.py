@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from polis.phase import ORDER, Phase
+from polis import entries
+from polis.phase import ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,9 +24,6 @@ FAILED = "failed"
 HOLDS = "holds"
 INTERRUPTED = "interrupted"
 LEFT = "left"
-
-LARGEST = 2**31
-"""Above this, a figure is no number of ours: no pid, no count, and (in seconds) no duration."""
 
 CLOCK_SLACK = 1.0
 """Seconds by which the clocks of kernel and process may differ."""
@@ -91,11 +89,11 @@ class Summary:
         return asdict(self)
 
 
-def runs(entries: Iterable[object]) -> tuple[Run, ...]:
+def runs(journal: Iterable[object]) -> tuple[Run, ...]:
     """Return the commands, oldest first. Entries that make no sense (torn, edited) are passed over."""
     found: list[Run] = []
     current: Run | None = None
-    for entry in entries:
+    for entry in journal:
         if not isinstance(entry, dict):
             continue
         kind = entry.get("event")
@@ -134,10 +132,12 @@ def mark_at_work(found: Sequence[Run]) -> None:
 
 
 def _begin(entry: dict[str, Any]) -> Run | None:
-    command = _text(entry, "command")
+    command = entries.text(entry, "command")
     if not command:
         return None
-    return Run(command, _text(entry, "at"), _text(entry, "target"), pid=_whole(entry, "pid") or None)
+    return Run(
+        command, entries.text(entry, "at"), entries.text(entry, "target"), pid=entries.whole(entry, "pid") or None
+    )
 
 
 def _take(run: Run, kind: object, entry: dict[str, Any]) -> bool:
@@ -145,9 +145,9 @@ def _take(run: Run, kind: object, entry: dict[str, Any]) -> bool:
     if kind == "command.ended":
         return _end(run, entry)
     if kind == "warning":
-        run.warnings += [text] if (text := _text(entry, "message")) else []
+        run.warnings += [text] if (text := entries.text(entry, "message")) else []
         return False
-    phase = _phase(entry)
+    phase = entries.phase(entry)
     reader = _READERS.get(kind) if isinstance(kind, str) else None
     if phase is not None and reader is not None:
         reader(_part(run, phase, anew=kind == "phase.left"), entry)
@@ -155,13 +155,13 @@ def _take(run: Run, kind: object, entry: dict[str, Any]) -> bool:
 
 
 def _end(run: Run, entry: dict[str, Any]) -> bool:
-    outcome, error = _text(entry, "outcome"), entry.get("error")
-    if _text(entry, "command") != run.command or outcome not in (DONE, FAILED, INTERRUPTED):
+    outcome, error = entries.text(entry, "outcome"), entry.get("error")
+    if entries.text(entry, "command") != run.command or outcome not in (DONE, FAILED, INTERRUPTED):
         return False
     run.outcome = outcome
-    run.exit_code = _whole(entry, "exit_code")
-    run.duration_s = _seconds(entry)
-    run.phase = _phase(entry)
+    run.exit_code = entries.whole(entry, "exit_code")
+    run.duration_s = entries.seconds(entry)
+    run.phase = entries.phase(entry)
     run.error = _error(error) if isinstance(error, dict) else None
     return True
 
@@ -176,11 +176,11 @@ def _part(run: Run, phase: str, *, anew: bool) -> PhaseRun:
 
 
 def _started(part: PhaseRun, entry: dict[str, Any]) -> None:
-    part.outcome, part.attempts = BROKEN_OFF, max(1, _whole(entry, "attempt") or 1)
+    part.outcome, part.attempts = BROKEN_OFF, max(1, entries.whole(entry, "attempt") or 1)
 
 
 def _completed(part: PhaseRun, entry: dict[str, Any]) -> None:
-    part.outcome, part.duration_s, part.attempts = COMPLETED, _seconds(entry), max(1, part.attempts)
+    part.outcome, part.duration_s, part.attempts = COMPLETED, entries.seconds(entry), max(1, part.attempts)
 
 
 def _skipped(part: PhaseRun, _entry: dict[str, Any]) -> None:
@@ -188,23 +188,23 @@ def _skipped(part: PhaseRun, _entry: dict[str, Any]) -> None:
 
 
 def _left(part: PhaseRun, entry: dict[str, Any]) -> None:
-    part.outcome, part.duration_s = LEFT, _seconds(entry)
+    part.outcome, part.duration_s = LEFT, entries.seconds(entry)
 
 
 def _failed(part: PhaseRun, entry: dict[str, Any]) -> None:
     part.outcome = INTERRUPTED if entry.get("kind") == INTERRUPTED else FAILED
-    part.duration_s = _seconds(entry)
-    part.reason = _text(entry, "message")
+    part.duration_s = entries.seconds(entry)
+    part.reason = entries.text(entry, "message")
 
 
 def _retried(part: PhaseRun, entry: dict[str, Any]) -> None:
     part.outcome, part.attempts = BROKEN_OFF, max(1, part.attempts)
     part.retries += 1
-    part.retry_reason = _text(entry, "reason")
+    part.retry_reason = entries.text(entry, "reason")
 
 
 def _drifted(part: PhaseRun, entry: dict[str, Any]) -> None:
-    part.drift = _text(entry, "reason")
+    part.drift = entries.text(entry, "reason")
 
 
 _READERS: dict[str, Callable[[PhaseRun, dict[str, Any]], None]] = {
@@ -218,40 +218,12 @@ _READERS: dict[str, Callable[[PhaseRun, dict[str, Any]], None]] = {
 }
 
 
-# ---- reading one value
-
-
-def _text(entry: dict[str, Any], key: str) -> str:
-    value = entry.get(key)
-    # Half of a surrogate pair is possible in JSON and in no output.
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
-
-
-def _whole(entry: dict[str, Any], key: str) -> int | None:
-    value = entry.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST else None
-
-
-def _seconds(entry: dict[str, Any]) -> float | None:
-    value = entry.get("duration_s")
-    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LARGEST
-    return float(value) if known and value is not None else None
-
-
-def _phase(entry: dict[str, Any]) -> str | None:
-    value = entry.get("phase")
-    return Phase(value).value if isinstance(value, str) and value in _PHASES else None
-
-
-_PHASES = frozenset(phase.value for phase in ORDER)
-
-
 def _error(error: dict[str, Any]) -> dict[str, Any]:
-    words = {key: _text(error, key) for key in ("kind", "message", "cause", "remains", "hint")}
+    words = {key: entries.text(error, key) for key in ("kind", "message", "cause", "remains", "hint")}
     return {
-        "phase": _phase(error),
+        "phase": entries.phase(error),
         **words,
-        "attempts": _whole(error, "attempts") or 1,
+        "attempts": entries.whole(error, "attempts") or 1,
         "retryable": error.get("retryable") is True,
     }
 

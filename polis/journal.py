@@ -18,7 +18,7 @@ FILE = "journal.jsonl"
 LINE_LIMIT = 1024 * 1024
 """Bytes of the longest line that is read: no event of ours comes near, and after a power cut blocks of nothing may."""
 
-_UNWORTHY = (events.PhaseProgress,)
+_UNWORTHY = (events.PhaseProgress, events.DriverCalled)
 
 
 class Journal:

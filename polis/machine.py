@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from polis.plan import Plan
+    from polis.record import Record
     from polis.states.base import State
     from polis.states.observation import Observation
-    from polis.store import Record, Store
+    from polis.store import Store
 
     _Callbacks = list[str | Callable[..., bool | None]]
 
@@ -114,30 +115,16 @@ class Machine:
         return self._wired
 
     def _wire(self, initial: Phase) -> _Model:
-        import transitions
-
-        logging.getLogger("transitions").setLevel(logging.WARNING)  # one INFO line for each callback
         model = _Model()
-        machine = transitions.Machine(
+        _wired(
             model,
-            states=[phase.value for phase in ORDER],
-            initial=initial.value,
-            auto_transitions=False,
-            send_event=True,
+            initial,
+            climb=[self._write_departure, self._enter, self._confirm_entry, self._save_arrival],
+            recognise=[self._save_recognition],
+            wake=[self._write_departure, self._enter, self._look_again, self._save_awakening],
+            leave=[self._write_departure, self._leave, self._confirm_leaving, self._save_descent],
+            fall=[self._save_descent],
         )
-        climb: _Callbacks = [self._write_departure, self._enter, self._confirm_entry, self._save_arrival]
-        wake: _Callbacks = [self._write_departure, self._enter, self._look_again, self._save_awakening]
-        leave: _Callbacks = [self._write_departure, self._leave, self._confirm_leaving, self._save_descent]
-        for lower, upper in pairwise(ORDER):
-            machine.add_transition("advance", lower.value, upper.value, before=climb)
-            machine.add_transition("recognise", lower.value, upper.value, before=[self._save_recognition])
-            machine.add_transition("retreat", upper.value, lower.value, before=leave)
-            for above in upper, *upper.above:
-                machine.add_transition(f"fall_to_{lower}", above.value, lower.value, before=[self._save_descent])
-        for phase in ORDER:
-            machine.add_transition("destroy", phase.value, Phase.ABSENT.value, before=leave)
-            machine.add_transition("tidy", phase.value, phase.value, before=leave)
-            machine.add_transition("wake", phase.value, phase.value, before=wake)
         return model
 
     def _fire(self, trigger: str, **arguments: Phase) -> None:
@@ -284,6 +271,42 @@ class _Model:
 
     state: str
     trigger: Callable[..., bool]
+
+
+def arrows() -> tuple[tuple[str, Phase, Phase], ...]:
+    """Return every transition of the machine as its trigger, source and destination, in the order of wiring."""
+    events = _wired(_Model(), Phase.ABSENT).events.values()
+    return tuple(
+        (event.name, Phase(each.source), Phase(each.dest))
+        for event in events
+        for transitions in event.transitions.values()
+        for each in transitions
+    )
+
+
+def _wired(model: _Model, initial: Phase, **before: _Callbacks) -> Any:
+    """Return the library's machine around a model, with what is to be done before each kind of move."""
+    import transitions
+
+    logging.getLogger("transitions").setLevel(logging.WARNING)  # one INFO line for each callback
+    machine = transitions.Machine(
+        model,
+        states=[phase.value for phase in ORDER],
+        initial=initial.value,
+        auto_transitions=False,
+        send_event=True,
+    )
+    for lower, upper in pairwise(ORDER):
+        machine.add_transition("advance", lower.value, upper.value, before=before.get("climb"))
+        machine.add_transition("recognise", lower.value, upper.value, before=before.get("recognise"))
+        machine.add_transition("retreat", upper.value, lower.value, before=before.get("leave"))
+        for above in upper, *upper.above:
+            machine.add_transition(f"fall_to_{lower}", above.value, lower.value, before=before.get("fall"))
+    for phase in ORDER:
+        machine.add_transition("destroy", phase.value, Phase.ABSENT.value, before=before.get("leave"))
+        machine.add_transition("tidy", phase.value, phase.value, before=before.get("leave"))
+        machine.add_transition("wake", phase.value, phase.value, before=before.get("wake"))
+    return machine
 
 
 def _remains(phase: Phase, observation: Observation) -> str:

@@ -32,6 +32,7 @@ COMMANDS = {
     "stop": ("services", "stop"),
     "enter": ("entering", "enter"),
     "refusal": ("entering", "refusal"),
+    "logs": ("logs", "show"),
 }
 """Each command: a module, and its function of `(arguments, say)`."""
 
@@ -43,7 +44,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "checks": (),
     "firstboot": ("places",),
     "probe": ("engine", "places", "containers", "checks", "firstboot", "releases"),
-    "provisioning": ("places", "firstboot"),
+    "boottimes": ("places",),
+    "provisioning": ("places", "firstboot", "boottimes"),
     "releases": ("engine", "places"),
     "resolving": ("places",),
     "placing": ("alone", "engine", "places", "releases", "resolving"),
@@ -51,6 +53,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "collecting": ("alone", "engine", "places"),
     "services": ("alone", "engine", "places", "containers", "resolving"),
     "entering": ("engine", "places"),
+    "logs": ("engine", "places"),
 }
 """What each module imports, directly or not, each after what it imports itself. Only that is sent with it: compiling a
 module takes an emulated processor tenths of a second."""

@@ -169,6 +169,7 @@ class Configured:
 
     def leave(self, observation: Observation) -> None:  # noqa: ARG002 -- the protocol of all states
         """Remove what was placed, or put back what it replaced; volumes stay, and so do the keys on the host."""
+        self._tell("removing what was placed")
         self._bench.guest.call("remove-bundle", {}, timeout=MARGIN)
 
     def _private_files(self) -> dict[str, PlacedFile]:

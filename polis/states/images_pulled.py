@@ -90,6 +90,7 @@ class ImagesPulled:
     def leave(self, observation: Observation) -> None:
         """Remove the images, under both names where they have two."""
         own = _own(observation)
+        self._bench.emit(PhaseProgress(phase=self.phase, detail=f"removing {len(own)} images"))
         names = [*own, *(service.reference for service in _needed(observation) if service.image in own)]
         references = sorted(set(names))
         answer = self._bench.guest.call("remove-images", {"references": references}, timeout=120 + MARGIN)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from polis import fingerprint
 from polis.drivers.base import InstanceState
 from polis.errors import ExecTimeout, GuestUnreachable, LaunchFailed
-from polis.events import PhaseProgress, Warned
+from polis.events import GuestStages, PhaseProgress, Warned
 from polis.guest import checks
 from polis.guest.session import MARGIN
 from polis.phase import Phase
@@ -82,6 +82,7 @@ class Launched:
 
     def leave(self, observation: Observation) -> None:  # noqa: ARG002 -- the protocol of all states
         """Delete this instance, and no other."""
+        self._tell("deleting the VM")
         self._bench.driver.delete(name=self._bench.name)
 
     def _deferred(self, observation: Observation) -> tuple[str, ...]:
@@ -100,6 +101,7 @@ class Launched:
                 self._bench.driver.start(name=self._bench.name, timeout=max(1.0, deadline - time.monotonic()))
                 continue
             if _is_over(answer):
+                self._tell_boot(answer)
                 return
             time.sleep(INTERVAL)  # a guest that does not wait as it was asked to is not asked without end
         report = self._bench.guest.probe()
@@ -129,6 +131,14 @@ class Launched:
 
     def _tell(self, detail: str) -> None:
         self._bench.emit(PhaseProgress(phase=self.phase, detail=detail))
+
+    def _tell_boot(self, answer: dict[str, Any]) -> None:
+        from polis import bootstages
+
+        boot = bootstages.read(answer.get("boot"))
+        if boot is not None:
+            stages = tuple(stage.document() for stage in boot.stages)
+            self._bench.emit(GuestStages(phase=self.phase, uptime_s=boot.uptime_s, stages=stages))
 
     def _tell_stage(self, news: dict[str, Any]) -> None:
         self._tell(f"cloud-init {news.get('stage', '')}: {news.get('line', '')}"[:200])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from polis import fingerprint
 from polis.errors import ProvisioningFailed, Unhealthy
+from polis.events import PhaseProgress
 from polis.guest.session import MARGIN
 from polis.phase import Phase
 from polis.states.base import HOLDS, Verdict, lacks
@@ -79,6 +80,7 @@ class Running:
 
     def leave(self, observation: Observation) -> None:  # noqa: ARG002 -- the protocol of all states
         """Take the services down; volumes stay."""
+        self._bench.emit(PhaseProgress(phase=self.phase, detail="taking the services down"))
         answer = self._bench.guest.call("down", {}, timeout=DOWN_LIMIT)
         if answer.get("code") != 0:
             raise ProvisioningFailed(

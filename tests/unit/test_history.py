@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from polis.errors import GuestUnreachable
 from polis.events import timestamp
 from polis.history import Run, runs, summarise
 from polis.journal import FILE
-from tests.simulated import SimulatedDriver
+from tests.simulated import SimulatedDriver, guest
+from tests.unit.test_pictures import parsed
 
 NOBODY = 2**31 - 2
 """A process id that no kernel gives out."""
@@ -44,6 +46,9 @@ class Terminal:
     def runs(self, options: str = "") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.type(f"history --json {options}").stdout)["runs"]
         return found
+
+    def entries(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.journal.read_text(encoding="utf-8").splitlines()]
 
     def write(self, *entries: dict[str, Any]) -> None:
         self.journal.parent.mkdir(parents=True, exist_ok=True)
@@ -419,3 +424,83 @@ def test_an_unreadable_journal_is_no_empty_history(terminal: Terminal) -> None:
     result = terminal.type("history")
     assert result.exit_code == 69
     assert str(terminal.journal) in result.stderr
+
+
+# ---- as a picture
+
+
+def test_a_launch_remembers_where_the_guest_s_boot_took_its_time(terminal: Terminal) -> None:
+    terminal.type("up")
+    told = [entry for entry in terminal.entries() if entry["event"] == "guest.stages"]
+    assert len(told) == 1
+    assert (told[0]["phase"], told[0]["uptime_s"]) == ("launched", 0.004)
+    assert told[0]["stages"][0] == {"name": "kernel", "start_s": 0.0, "end_s": 0.001}
+    terminal.type("up")
+    assert len([entry for entry in terminal.entries() if entry["event"] == "guest.stages"]) == 1
+
+
+def test_a_guest_that_tells_nonsense_of_its_boot_is_launched_all_the_same(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest, "BOOT", {"uptime_s": "long", "stages": [{"name": "\x1b[2J"}]})
+    assert terminal.type("up --to launched").exit_code == 0
+    assert not [entry for entry in terminal.entries() if entry["event"] == "guest.stages"]
+
+
+def test_plot_draws_the_last_up(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.driver.refuse_pull = {"gate": "received unexpected HTTP status: 503 Service Unavailable"}
+    terminal.type("up")
+    terminal.type("stop")
+    told = terminal.type("history --plot run.svg")
+    assert told.exit_code == 0
+    assert re.fullmatch(r"run.svg shows `up` \(2\d{3}-.*Z, .* s\): failed\n", told.stdout)
+    words = "".join(parsed((tmp_path / "run.svg").read_text(encoding="utf-8")).itertext())
+    for part in ("polis up, workspace polis: failed", "modules-final", "images-pulled", "503 Service Unavailable"):
+        assert part in words
+    before = terminal.journal.read_bytes()
+    assert terminal.type("history --plot run.html").exit_code == 0
+    assert terminal.journal.read_bytes() == before
+    assert "polis up, workspace polis: failed" in (tmp_path / "run.html").read_text(encoding="utf-8")
+
+
+def test_plot_with_json_tells_the_figures(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.write(begin(), of("phase.skipped"), end(), begin("reset"), end("reset", duration_s=2.0))
+    document = json.loads(terminal.type("history --json --plot run.svg --run 2").stdout)
+    assert (document["schema"], document["file"], document["command"]) == (1, "run.svg", "up")
+    assert [row["phase"] for row in document["rows"]] == ["launched"]
+    assert (tmp_path / "run.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ("--plot run.png", 2),
+        ("--plot run.svg --run 3", 4),
+        ("--plot run.svg --run 0", 2),
+        ("--run 1", 2),
+        ("--force", 2),
+    ],
+)
+def test_what_cannot_be_drawn_leaves_no_file(terminal: Terminal, tmp_path: Path, options: str, code: int) -> None:
+    terminal.write(begin(), end(), begin("reset"), end("reset"))
+    assert terminal.type(f"history {options}").exit_code == code
+    assert not list(tmp_path.glob("run*"))
+
+
+def test_plot_of_no_workspace_is_an_error(terminal: Terminal, tmp_path: Path) -> None:
+    refused = terminal.type("history --plot run.svg")
+    assert refused.exit_code == 4
+    assert "there is no workspace polis" in refused.stderr
+    assert not list(tmp_path.glob("run*"))
+
+
+def test_plot_keeps_a_file_of_somebody_else(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.write(begin(), end())
+    target = tmp_path / "run.svg"
+    target.write_text("<svg/>")
+    refused = terminal.type("history --plot run.svg")
+    assert refused.exit_code == 2
+    assert "--force" in refused.stderr
+    assert target.read_text() == "<svg/>"
+    assert terminal.type("history --plot run.svg --force").exit_code == 0
+    assert terminal.type("history --plot run.svg").exit_code == 0

@@ -7,7 +7,7 @@ import pwd
 import time
 from typing import TYPE_CHECKING, Any
 
-from polis.guest.remote import firstboot, places
+from polis.guest.remote import boottimes, firstboot, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,12 +16,17 @@ INTERVAL = 0.5
 
 
 def wait(arguments: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Report stage and last log line whenever they change, until cloud-init ends or `seconds` are over."""
+    """Report stage and last log line whenever they change, until cloud-init ends or `seconds` are over.
+
+    The answer to the end of cloud-init also tells where the time of this boot went.
+    """
     until = time.monotonic() + float(arguments["seconds"])
     told: dict[str, Any] = {}
     while True:
         status = firstboot.cloud_init()
-        if status["finished"] or time.monotonic() >= until:
+        if status["finished"]:
+            return {"cloud_init": status, "boot": boottimes.boot()}
+        if time.monotonic() >= until:
             return {"cloud_init": status}
         news = {"stage": status["stage"], "line": status["log"][-1] if status["log"] else ""}
         if news != told:
