@@ -25,7 +25,7 @@ def delete(
     """
     options = globals_of(context)
     with reporting(options):
-        workspace = open_workspace(options)
+        workspace = open_workspace(options, progress=not options.json)
         doomed = [
             *(["the VM with all that is in it, and its record"] if workspace.exists() else []),
             *(["its keys and passwords for good"] if everything and workspace.has_secrets() else []),

@@ -14,12 +14,24 @@ from polis.errors import ExitCode
 from polis.redaction import redact_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from polis.errors import PolisError
 
 PROGRESS_INTERVAL = 1.0
 """Seconds between two lines of progress within one phase: a person reads no faster."""
 
 CAUSE_LINES = 15
+
+STYLES = {"error": "bold red", "  | ": "dim", "next": "bold"}
+"""How the parts of an error look on a terminal."""
+
+WHOLE = ("  | ", "next")
+"""Those of them that have their style to the end of the line."""
+
+_diverted: list[Callable[[str], None]] = []
+"""What takes the lines for people while something is drawn on their terminal; at most one."""
 
 
 class PlainLines:
@@ -33,7 +45,7 @@ class PlainLines:
 
     def take(self, event: events.Event) -> None:
         """Print the event, unless it is one of too many."""
-        line = one_line(_line(event))
+        line = one_line(words(event))
         if not line or line == self._last_line or (self._quiet and not isinstance(event, events.Warned)):
             return
         if isinstance(event, events.PhaseProgress):
@@ -43,7 +55,7 @@ class PlainLines:
             self._last_progress = now
         self._last_line = line
         elapsed = int(time.monotonic() - self._begun)
-        _write(f"{elapsed // 60:02d}:{elapsed % 60:02d}  {printable(line)}", sys.stderr)
+        write(f"{elapsed // 60:02d}:{elapsed % 60:02d}  {printable(line)}", sys.stderr)
 
 
 class JsonLines:
@@ -51,15 +63,20 @@ class JsonLines:
 
     def take(self, event: events.Event) -> None:
         """Print the event."""
-        _write(_json(event.payload()), sys.stdout)
+        write(_json(event.payload()), sys.stdout)
 
 
 def say(text: str) -> None:
     """Print a line for people, on stderr. If nobody reads it, the exit code has to say it all."""
-    try:
-        _write(printable(text), sys.stderr)
-    except BrokenPipeError:
-        silence(sys.stderr)
+    if _diverted:
+        _diverted[-1](printable(text))
+    else:
+        _say(printable(text))
+
+
+def divert(taker: Callable[[str], None] | None) -> None:
+    """Give the lines for people to somebody who draws on their terminal and shows them above; None ends that."""
+    _diverted[:] = [taker] if taker is not None else []
 
 
 def result(text: str) -> None:
@@ -77,17 +94,40 @@ def verbatim(text: str) -> None:
     _print(printable(text).removesuffix("\n"), sys.stdout)
 
 
-def error(problem: PolisError) -> None:
-    """Print an error in its four parts: what and where, the cause, what is still there, what to type next."""
+def error(problem: PolisError, *, log: Path | None = None, colour: bool = True) -> None:
+    """Print an error in its four parts: what and where, the cause, what is still there, what to type next.
+
+    Behind them stands where the `log` is, if there is one. On a terminal the parts have styles, and colours unless
+    `colour` (or NO_COLOR) says no.
+    """
     told = events.describe(problem)
     where = f" (phase {told['phase']})" if told["phase"] is not None else ""
-    say(f"error: {one_line(told['message'])}{where}")
-    for line in told["cause"].strip().splitlines()[-CAUSE_LINES:]:
-        say(f"  | {line}")
+    parts = [("error", f": {one_line(told['message'])}{where}")]
+    parts += [("  | ", line) for line in told["cause"].strip().splitlines()[-CAUSE_LINES:]]
     if told["remains"]:
-        say(f"still there: {one_line(told['remains'])}")
+        parts.append(("still there", f": {one_line(told['remains'])}"))
     if told["hint"]:
-        say(f"next: {one_line(told['hint'])}")
+        parts.append(("next", f": {one_line(told['hint'])}"))
+    if log is not None:
+        parts.append(("log", f": {one_line(str(log))}"))
+    shown = [(label, printable(text)) for label, text in parts]
+    for line in _styled(shown, colour=colour) or [label + text for label, text in shown]:
+        _say(line)
+
+
+def _styled(parts: list[tuple[str, str]], *, colour: bool) -> list[str]:
+    """Return the lines with a terminal's codes for their styles; none where stderr is no such terminal."""
+    from polis.cli import terminal
+
+    if not terminal.can_be_drawn_on(sys.stderr):
+        return []
+    from rich.text import Text
+
+    screen = terminal.Terminal(sys.stderr, colour=colour)
+    return [
+        screen.paint(Text.assemble((label, STYLES.get(label, "")), (text, STYLES[label] if label in WHOLE else "")))
+        for label, text in parts
+    ]
 
 
 def silence(stream: TextIO) -> None:
@@ -115,22 +155,30 @@ def _json(value: dict[str, Any], *, indent: int | None = None) -> str:
 def _print(text: str, stream: TextIO) -> None:
     """Print what a command ends with; without anybody to read it, the command has nothing more to do."""
     try:
-        _write(text, stream)
+        write(text, stream)
     except BrokenPipeError as error:
         raise SystemExit(ExitCode.READER_GONE) from error
 
 
-def _write(text: str, stream: TextIO) -> None:
+def write(text: str, stream: TextIO, end: str = "\n") -> None:
     """Print a line. Raises BrokenPipeError if its reader went away: a pipe's end, or a terminal that was closed."""
     try:
-        print(text, file=stream, flush=True)
+        print(text, file=stream, end=end, flush=True)
     except OSError as error:
         if error.errno == errno.EIO:
             raise BrokenPipeError(error.errno, error.strerror) from error
         raise
 
 
-def _line(event: events.Event) -> str:  # noqa: PLR0911 -- one line for each kind of event
+def _say(line: str) -> None:
+    try:
+        write(line, sys.stderr)
+    except BrokenPipeError:
+        silence(sys.stderr)
+
+
+def words(event: events.Event) -> str:  # noqa: PLR0911 -- one line for each kind of event
+    """Return what happened, for people; nothing for what is told otherwise."""
     match event:
         case events.PhaseStarted(phase=phase, attempt=attempt):
             return f"{phase}: begun" + (f" (attempt {attempt})" if attempt > 1 else "")

@@ -16,7 +16,7 @@ def stop(
     """Stop the services, then switch the VM off. `polis up` brings all back in seconds."""
     options = globals_of(context)
     with reporting(options):
-        workspace = open_workspace(options)
+        workspace = open_workspace(options, progress=not options.json)
         stopped = workspace.stop(wait=wait)
         if options.json:
             output.document({"schema": 1, "workspace": workspace.name, "stopped": stopped})

@@ -43,6 +43,9 @@ class SimulatedDriver(guest.Conditions):
     stamps: bool = field(default=True, kw_only=True)
     """Whether the owner can be read off the instance; where not, only the record and the guest's marker tell."""
 
+    console: Path | None = field(default=None, kw_only=True)
+    """The file with a machine's console, if it has one."""
+
     entered: tuple[str, list[str]] | None = field(default=None, kw_only=True)
     """The last service in which a command was to be run, and its words."""
 
@@ -98,6 +101,8 @@ class SimulatedDriver(guest.Conditions):
         arguments = json.loads(argv[-1])
         with self._call(f"exec:{command}") as half_done:
             machine = self._running(name)
+            if command == "logs":
+                return self._report(machine, argv, arguments, on_line)
             if command == "probe":
                 answer = guest.probe(machine, arguments, self)
             elif command in self.in_vain:
@@ -131,7 +136,7 @@ class SimulatedDriver(guest.Conditions):
         return {"HostName": "127.0.0.1", "Port": "2222", "User": "ubuntu", "IdentityFile": "/a b/100%/key"}
 
     def diagnose(self, *, name: str) -> Diagnosis:
-        return Diagnosis()
+        return Diagnosis(log=self.console)
 
     # ---- for tests
 
@@ -171,6 +176,16 @@ class SimulatedDriver(guest.Conditions):
                 return answer
             self.world.store(name, machine)
             half_done()
+
+    def _report(
+        self, machine: worlds.Machine, argv: Sequence[str], arguments: dict[str, Any], on_line: OnLine | None
+    ) -> Completed:
+        news, answer = guest.logs(machine, arguments, self)
+        lines = [json.dumps(line) for line in (*({"progress": each} for each in news), {"answer": answer})]
+        for line in lines:
+            if on_line is not None:
+                on_line(line)
+        return Completed(tuple(argv), 0, "".join(f"{line}\n" for line in lines), "", 0.0)
 
     def _running(self, name: str) -> worlds.Machine:
         machine = self._existing(name)

@@ -22,6 +22,18 @@ SERVICES = {"init": True, "gate": False, "workspace": False}
 """The simulated stack: one one-shot service, two that stay."""
 
 
+BOOT = {
+    "uptime_s": 0.004,
+    "stages": [
+        {"name": "kernel", "start_s": 0.0, "end_s": 0.001},
+        {"name": "systemd", "start_s": 0.001, "end_s": 0.002},
+        {"name": "init-local", "start_s": 0.002, "end_s": 0.003},
+        {"name": "modules-final", "start_s": 0.003, "end_s": 0.004},
+    ],
+}
+"""Where the time of a simulated boot goes."""
+
+
 @dataclass
 class Conditions:
     """What is not as it should be in and around the guest."""
@@ -36,6 +48,8 @@ class Conditions:
     """Why the first boot gave up; there is no sentinel then."""
     sick: set[str] = field(default_factory=set)
     """Services that start but are never healthy."""
+    printed: dict[str, list[str]] = field(default_factory=dict)
+    """What each source of `polis.guest.remote.logs` has, or a service by its name."""
     in_vain: set[str] = field(default_factory=set)
     """Commands that report success and do nothing."""
 
@@ -97,7 +111,7 @@ def _docker(now: Conditions) -> dict[str, Any]:
 def wait(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
     yield
     machine["provisioned"] = True
-    return {"cloud_init": {"finished": True}}
+    return {"cloud_init": {"finished": True}, "boot": BOOT}
 
 
 def sign(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
@@ -239,6 +253,16 @@ def watch(machine: Machine, _arguments: Arguments, now: Conditions) -> Steps:
         if container["health"] not in ("healthy", "none")
     }
     return {"waiting": waiting, "logs": {name: f"{name} is sick" for name in waiting}}
+
+
+def logs(machine: Machine, arguments: Arguments, now: Conditions) -> tuple[list[dict[str, Any]], Answer]:
+    """Return what is reported on the way, and the answer."""
+    names = arguments["services"]
+    known = sorted(machine["containers"]) if names else []
+    if set(names) - set(known):
+        return [], {"known": known, "code": 0}
+    found = [line for name in (names or [arguments["source"]]) for line in now.printed.get(name, [])]
+    return [{"line": line} for line in found[-arguments["lines"] :]], {"known": known, "code": 0}
 
 
 def enter(machine: Machine, arguments: Arguments, now: Conditions) -> int:

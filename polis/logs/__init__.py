@@ -1,0 +1,1 @@
+"""Where a workspace's logs are, and how they are read: nothing in them is trusted, whoever wrote it."""
