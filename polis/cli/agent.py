@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polis.cli import output
+from polis.cli import completers, output
 from polis.cli.session import globals_of, reporting
 
 if TYPE_CHECKING:
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from polis.agents.shelf import Shelf
 
 app = typer.Typer(
-    help="Install, show and remove agents; `polis up --agent NAME` gives one to a workspace.",
+    help="Install, show and remove agents.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Name = Annotated[str, typer.Argument(help="The agent's name.")]
+Name = Annotated[str, typer.Argument(help="The agent's name.", autocompletion=completers.agents)]
+NewName = Annotated[str, typer.Argument(help="The new agent's name.")]
 
 
 @app.command()
@@ -105,7 +106,7 @@ def remove(context: typer.Context, name: Name) -> None:
 @app.command()
 def new(
     context: typer.Context,
-    name: Name,
+    name: NewName,
     directory: Annotated[Path, typer.Option("--in", help="Where the agent's directory is made.")] = Path(),
 ) -> None:
     """Write a new agent to a directory of its name, as a beginning that can be added at once."""

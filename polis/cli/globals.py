@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,11 @@ PASSING = ("exec", "shell")
 SERVICE = "--service"
 """Their own option with a value, which is no such word."""
 WAIT = "--wait"
-"""The one option whose value may be left out; the parser knows no such options."""
+"""An option whose value may be left out; the parser knows no such options."""
+WATCH = "--watch"
+"""The other one."""
+LEFT_OUT = {WAIT: "inf", WATCH: "2"}
+"""What stands for a value that was left out: no limit; and as often as one looks oneself."""
 
 Wait = Annotated[
     float,
@@ -45,11 +50,26 @@ class Globals:
     verbose: int = 0
     no_color: bool = False
     yes: bool = False
+    command: str = ""
+    """What was typed of the commands' names, for the log."""
 
     @property
     def overrides(self) -> dict[str, Any]:
         """Return the configuration values given on the command line."""
         return {"name": self.name, "driver": self.driver}
+
+
+def is_json(words: Sequence[str]) -> bool:
+    """Return whether a hoisted command line, or the environment, asks for JSON."""
+    waiting = iter(words)
+    for word in waiting:
+        if word == "--json":
+            return True
+        if word in VALUED:
+            next(waiting, None)
+        elif not word.startswith("-"):
+            break
+    return os.environ.get("POLIS_JSON", "").lower() in ("1", "t", "true", "y", "yes", "on")
 
 
 def command_of(words: Sequence[str]) -> str | None:
@@ -66,7 +86,7 @@ def command_of(words: Sequence[str]) -> str | None:
 def hoist(argv: Sequence[str]) -> list[str]:
     """Return the command line with its global options moved to the front, where the parser expects them.
 
-    `--wait` without a number gets one: no limit. Words after `--`, and those that `exec` and `shell` pass into the
+    `--wait` and `--watch` without a number get one. Words after `--`, and those that `exec` and `shell` pass into the
     guest, stay untouched.
     """
     front: list[str] = []
@@ -87,8 +107,8 @@ def hoist(argv: Sequence[str]) -> list[str]:
         elif word == SERVICE and command in PASSING:
             rest += [word, *words[:1]]
             words = words[1:]
-        elif word == WAIT and command not in PASSING and not _is_number("".join(words[:1])):
-            rest.append(f"{WAIT}=inf")  # in one word, so that nobody takes the value for a command
+        elif word in LEFT_OUT and command not in PASSING and not _is_number("".join(words[:1])):
+            rest.append(f"{word}={LEFT_OUT[word]}")  # in one word, so that nobody takes the value for a command
         else:
             command = command or ("" if word.startswith("-") else word)
             rest.append(word)

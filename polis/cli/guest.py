@@ -6,11 +6,18 @@ from typing import Annotated
 
 import typer
 
+from polis.cli import completers
 from polis.cli.globals import SERVICE
 from polis.cli.session import globals_of, open_workspace, reporting
 
 Service = Annotated[
-    str | None, typer.Option(SERVICE, metavar="NAME", help="In the container of this service, not in the VM itself.")
+    str | None,
+    typer.Option(
+        SERVICE,
+        metavar="NAME",
+        help="In the container of this service, not in the VM itself.",
+        autocompletion=completers.services,
+    ),
 ]
 
 

@@ -11,7 +11,10 @@ from polis.cli.session import globals_of, reporting
 
 
 def list_(context: typer.Context) -> None:
-    """List all workspaces: what is recorded of each, without asking the VMs."""
+    """List all workspaces, without asking the VMs.
+
+    What is told of each is what is recorded.
+    """
     options = globals_of(context)
     with reporting(options):
         from polis import paths

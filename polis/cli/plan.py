@@ -38,9 +38,9 @@ def plan(
     no_agent: NoAgent = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Show what `polis up` with the same options would do, phase by phase, and why.
+    """Show what `polis up` would do, phase by phase, and why.
 
-    Changes nothing, and waits for nobody.
+    It is asked with the same options. Changes nothing, and waits for nobody.
     """
     options = globals_of(context)
     with reporting(options):

@@ -17,7 +17,10 @@ def reset(
     to: Annotated[Phase | None, typer.Option(help="Leave all phases above this one.")] = None,
     wait: Wait = 0.0,
 ) -> None:
-    """Leave the current phase (one back), or go further with --to; `--to absent` deletes the VM."""
+    """Leave the current phase, or several.
+
+    Without --to it is one back; `--to absent` deletes the VM.
+    """
     options = globals_of(context)
     with reporting(options, stream=True):
         workspace = open_workspace(options, progress=True)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polis.cli import output
+from polis.cli.globals import WATCH
 from polis.cli.session import globals_of, open_workspace, reporting
-from polis.errors import ExitCode
+from polis.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from polis.status import Status
+
+FIELDS = ("workspace", "phase", "target", "pending", "driver", "state", "agent", "error", "next")
+"""What `--format` can name."""
 
 SHOWN = 3
 """Failed checks that are told to people."""
@@ -20,17 +24,93 @@ SHOWN = 3
 def status(
     context: typer.Context,
     check: Annotated[bool, typer.Option("--check", help="Exit with 3 unless the workspace is healthy.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            WATCH,
+            metavar="[SECONDS]",
+            min=0.2,
+            show_default=False,
+            help="Look again and again, every 2 seconds or so often, until Ctrl-C.",
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="TEXT",
+            help="Print this, with {phase} and the like filled in: " + ", ".join(FIELDS) + "; {{ is a brace.",
+        ),
+    ] = None,
 ) -> None:
-    """Show the phase that really holds, and why the next one does not. Changes nothing, waits for nobody."""
+    """Show the phase that really holds, and what is missing.
+
+    Changes nothing, waits for nobody. With --watch, what is seen is drawn anew on a terminal; elsewhere what changed is
+    printed with its time (with --json a document a line). That a look failed is shown, and does not end it.
+    """
     options = globals_of(context)
     with reporting(options):
-        found = open_workspace(options).status()
+        if template is not None and options.json:
+            raise UsageError("--format and --json contradict each other", hint="`polis status --json` has all")
+        if watch is not None and check:
+            raise UsageError("--watch and --check contradict each other", hint="`polis status --check` looks once")
+        parts = parse(template) if template is not None else None
+        workspace = open_workspace(options)
+        if watch is not None:
+            from polis.cli import watching
+
+            shown = (lambda seen: fill(parts, seen)) if parts is not None else render
+            code = watching.watch(workspace.status, watch, watching.sink(options, shown))
+            raise typer.Exit(code)
+        found = workspace.status()
         if options.json:
             output.document(found.document)
         else:
-            output.result(render(found))
+            output.result(fill(parts, found) if parts is not None else render(found))
     if check and found.document["pending"]:
         raise typer.Exit(ExitCode.PENDING)
+
+
+def parse(template: str) -> list[tuple[str, str | None]]:
+    """Return the literal parts of a template, each with the field behind it. Raises UsageError.
+
+    str.format itself would follow attributes and indices wherever they lead, so only plain names are taken.
+    """
+    from string import Formatter
+
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise UsageError(f"--format: {error}", hint="`{{` and `}}` stand for braces") from error
+    for _, name, how, conversion in parts:
+        if name is not None and (name not in FIELDS or how or conversion):
+            bad = name + (f"!{conversion}" if conversion else "") + (f":{how}" if how else "")
+            raise UsageError(
+                f"--format: there is no field {{{output.one_line(bad)}}}", hint=f"the fields are {', '.join(FIELDS)}"
+            )
+    return [(literal, name) for literal, name, _, _ in parts]
+
+
+def fill(parts: list[tuple[str, str | None]], found: Status) -> str:
+    """Return a parsed template with its fields filled in; what there is nothing of is empty."""
+    values = _fields(found)
+    return "".join(literal + (output.one_line(values[name]) if name is not None else "") for literal, name in parts)
+
+
+def _fields(found: Status) -> dict[str, str]:
+    document = found.document
+    instance, agent = document["instance"] or {}, document["agent"] or {}
+    return {
+        "workspace": document["workspace"],
+        "phase": document["phase"],
+        "target": document["target"],
+        "pending": ",".join(document["pending"]),
+        "driver": instance.get("driver") or "",
+        "state": instance.get("state") or "",
+        "agent": agent.get("name") or "",
+        "error": (document["last_error"] or {}).get("message") or "",
+        "next": found.next_command,
+    }
 
 
 def render(found: Status) -> str:

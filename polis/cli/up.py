@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polis.cli import output
+from polis.cli import completers, output
 from polis.cli.globals import Wait
 from polis.cli.session import confirm, globals_of, open_workspace, reporting
 from polis.phase import Phase
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from polis.workspace import Workspace
 
 
-Image = Annotated[str | None, typer.Option(help="Base image: a name, or a descriptor file.")]
+Image = Annotated[
+    str | None, typer.Option(help="Base image: a name, or a descriptor file.", autocompletion=completers.images)
+]
 CloudInit = Annotated[Path | None, typer.Option(help="Replace the shipped cloud-init document.")]
 BundlePath = Annotated[Path | None, typer.Option(help="Replace the shipped bundle: a directory or a tar.")]
 Offline = Annotated[Path | None, typer.Option(help="Take packages, images and bundle from this file, not the network.")]
-Agent = Annotated[str | None, typer.Option("--agent", help="The agent that the workspace gets, and keeps.")]
+Agent = Annotated[
+    str | None,
+    typer.Option("--agent", help="The agent that the workspace gets, and keeps.", autocompletion=completers.agents),
+]
 NoAgent = Annotated[bool, typer.Option("--no-agent", help="Take the agent from the workspace.")]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", help="A file with the agent's keys: NAME=value lines.")]
 Version = Annotated[str | None, typer.Option(help="Version of the images, for example v0.5.0.")]
