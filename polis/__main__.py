@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -39,6 +40,11 @@ def _run(arguments: list[str]) -> None:
     from polis.cli.globals import command_of, hoist
 
     signals.install()
+    if shell := os.environ.pop("_POLIS_COMPLETE", ""):
+        from polis.cli import completing
+
+        completing.main(shell, arguments)
+        return
     sys.argv[1:] = hoist(arguments)
     try:
         build(only=command_of(sys.argv[1:]))(prog_name="polis")
@@ -48,6 +54,7 @@ def _run(arguments: list[str]) -> None:
         raise  # no bug: `main` knows what it means
     except Exception as error:  # noqa: BLE001 -- the last line of defence; everything expected is a PolisError
         _confess(error, verbose=sum(word in ("-v", "--verbose") for word in arguments) + ("-vv" in arguments) * 2)
+        _confess_to_scripts(error, sys.argv[1:])
         sys.exit(1)
 
 
@@ -81,8 +88,36 @@ def _confess(error: Exception, *, verbose: int) -> None:
         import traceback
 
         traceback.print_exception(error)
-    print(f"error: internal error: {type(error).__name__}: {error}", file=sys.stderr)
+    from polis import log
+    from polis.redaction import redact
+
+    own_log = log.current()
+    if own_log is not None:
+        own_log.broke(error)
+    print(f"error: internal error: {redact(f'{type(error).__name__}: {error}')}", file=sys.stderr)
+    if own_log is not None and own_log.is_written:
+        print(f"log: {own_log.path}", file=sys.stderr)
     print("this is a bug in polis; run the command again with -vv for the traceback, and report it", file=sys.stderr)
+
+
+def _confess_to_scripts(error: Exception, words: list[str]) -> None:
+    """Print the document that a script waits for, which asked for JSON; `words` are hoisted."""
+    from polis.cli.globals import Globals, command_of, is_json
+
+    if not is_json(words):
+        return
+    import typer
+
+    from polis.cli.session import reporting
+    from polis.errors import PolisError
+
+    command = command_of(words)
+    stream = command in ("up", "start", "reset") or (command == "bundle" and "export" in words)
+    with contextlib.suppress(typer.Exit), reporting(Globals(json=True), stream=stream):
+        raise PolisError(
+            f"internal error: {type(error).__name__}: {error}",
+            hint="this is a bug in polis; run the command again with -vv for the traceback, and report it",
+        )
 
 
 if __name__ == "__main__":

@@ -7,22 +7,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from polis import fingerprint, site
-from polis.agents import parts
-from polis.cloudinit import document
-from polis.contents import SpecifiedContents
 from polis.drivers.base import Artifact, Forward, Hardware, Image, LaunchRequest
 from polis.errors import ConfigurationError, HostUnsuitable
-from polis.guest.session import Guest
-from polis.retry import Backoff
-from polis.states.absent import Absent
-from polis.states.base import Workbench
-from polis.states.configured import Configured
-from polis.states.healthy import Healthy
-from polis.states.images_pulled import ImagesPulled
-from polis.states.launched import Launched
-from polis.states.running import Running
-from polis.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +24,7 @@ if TYPE_CHECKING:
     from polis.paths import Paths
     from polis.states.base import State
     from polis.states.images_pulled import ImageSource
+    from polis.vault import Vault
 
 ARCHITECTURE = "amd64"
 """What the pinned packages and the images are built for."""
@@ -73,11 +60,19 @@ def states(
     wanted: AgentParts | UnavailableAgent | None = None,
 ) -> tuple[State, ...]:
     """Return the phases of a workspace in their order."""
+    from polis.contents import SpecifiedContents
+    from polis.guest.session import Guest
+    from polis.retry import Backoff
+    from polis.states.base import Workbench
+    from polis.states.configured import Configured
+    from polis.states.healthy import Healthy
+    from polis.states.images_pulled import ImagesPulled
+    from polis.states.running import Running
+
     bench = Workbench(spec.name, chosen, Guest(chosen, spec.name), emit, spec.timeout)
     backoff = Backoff(spec.retry.attempts, spec.retry.base, spec.retry.cap, spec.retry.deadline)
     return (
-        Absent(),
-        Launched(bench, SpecifiedBirth(spec, chosen.name, identity, paths.cache / "medium" / spec.name), identity),
+        *lowest_states(spec, paths, chosen, identity, emit),
         Configured(bench, SpecifiedContents(spec, wanted), vault(spec, paths)),
         ImagesPulled(bench, backoff, spec.retry.silence, _image_source(spec, paths)),
         Running(bench),
@@ -85,8 +80,24 @@ def states(
     )
 
 
+def lowest_states(
+    spec: Spec, paths: Paths, chosen: Driver, identity: str, emit: Callable[[Event], None]
+) -> tuple[State, ...]:
+    """Return the first two phases. Where there is no instance, no judgement goes beyond them; no more is imported."""
+    from polis.guest.session import Guest
+    from polis.states.absent import Absent
+    from polis.states.base import Workbench
+    from polis.states.launched import Launched
+
+    bench = Workbench(spec.name, chosen, Guest(chosen, spec.name), emit, spec.timeout)
+    birth = SpecifiedBirth(spec, chosen.name, identity, paths.cache / "medium" / spec.name)
+    return Absent(), Launched(bench, birth, identity)
+
+
 def agent(spec: Spec, paths: Paths) -> AgentParts | UnavailableAgent | None:
     """Return the workspace's agent with its keys, or why it cannot be had, or None if it has none; writes nothing."""
+    from polis.agents import parts
+
     return parts.available(spec, paths, os.environ)
 
 
@@ -106,11 +117,16 @@ def _image_source(spec: Spec, paths: Paths) -> Callable[[], ImageSource] | None:
 
 def vault(spec: Spec, paths: Paths) -> Vault:
     """Return where the workspace's keys and passwords are kept."""
+    from polis.vault import Vault
+
     return Vault(paths.secrets(spec.name))
 
 
 def user_data(spec: Spec) -> Document:
     """Return the cloud-init document that the user wants. Raises ConfigurationError if a file cannot be used."""
+    from polis import site
+    from polis.cloudinit import document
+
     return document.read(spec.cloud_init, site.overrides(spec))
 
 
@@ -129,6 +145,8 @@ def check(spec: Spec, chosen: Driver) -> list[str]:
     if spec.offline is not None:
         _check_offline(spec, spec.offline, chosen)
     if spec.bundle is not None or spec.images_lock is not None or spec.offline is not None:
+        from polis.contents import SpecifiedContents
+
         contents = SpecifiedContents(spec)
         _ = contents.bundle, contents.lock
     return check_user_data(user_data(spec)) if spec.cloud_init is not None else []
@@ -156,6 +174,7 @@ def _check_offline(spec: Spec, wanted: OfflineSpec, chosen: Driver) -> None:
 
 def origin(spec: Spec, chosen: Driver) -> Origin:
     """Return what an offline file tells of the workspace that it is made from."""
+    from polis.contents import SpecifiedContents
     from polis.offline.export import Origin
 
     return Origin(
@@ -190,6 +209,8 @@ class SpecifiedBirth:
     @property
     def fingerprint(self) -> str:
         """Return the fingerprint of what only a new instance could change."""
+        from polis import fingerprint
+
         image = image_of(self.spec.image)
         parts = (image.disk.sha256, image.user, _hash(image.kernel), _hash(image.initrd), image.cmdline)
         return fingerprint.of(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from polis import __version__
+from polis import __version__, defaults
 from polis.config_agent import AgentChoice, EnvName, EnvValue  # noqa: TC001 -- the same
 from polis.config_site import MirrorsSpec, OfflineSpec, ProxySpec, Section, Sha256
 from polis.errors import ConfigurationError
@@ -21,10 +21,6 @@ from polis.paths import at_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-FILE = "polis.yaml"
-NAME_PATTERN = r"^[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?$"
-"""Multipass' rule for instance names, which is also a safe file name and host name."""
 
 _GIB = 1024**3
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": _GIB, "T": 1024**4}
@@ -65,7 +61,7 @@ def _seconds(value: object) -> float:
 
 Size = Annotated[int, BeforeValidator(size)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(le=_WEEK)]
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
+Name = Annotated[str, Field(pattern=defaults.NAME_PATTERN, max_length=defaults.NAME_LIMIT)]
 # What goes into an image reference, and from there into a `.env` file: nothing that either could misread.
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=200)]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
@@ -116,11 +112,11 @@ class RetrySpec(Section):
     `silence` is how long a registry may send nothing before it is taken to hang.
     """
 
-    attempts: Annotated[int, Field(ge=1, le=100)] = 6
-    base: Annotated[Seconds, Field(gt=0)] = 2.0
-    cap: Annotated[Seconds, Field(gt=0)] = 60.0
-    deadline: Annotated[Seconds, Field(gt=0)] = 600.0
-    silence: Annotated[Seconds, Field(ge=1)] = 90.0
+    attempts: Annotated[int, Field(ge=1, le=100)] = defaults.RETRY.attempts
+    base: Annotated[Seconds, Field(gt=0)] = defaults.RETRY.base
+    cap: Annotated[Seconds, Field(gt=0)] = defaults.RETRY.cap
+    deadline: Annotated[Seconds, Field(gt=0)] = defaults.RETRY.deadline
+    silence: Annotated[Seconds, Field(ge=1)] = defaults.RETRY.silence
 
 
 class PortSpec(Section):
@@ -141,13 +137,13 @@ class PortSpec(Section):
 class Spec(Section):
     """All that can be configured, with its defaults."""
 
-    name: Name = "polis"
+    name: Name = defaults.NAME
     driver: Literal["qemu", "multipass"] | None = None
     image: ImageSpec = Field(default_factory=lambda: ImageSpec.model_validate(CATALOG["24.04"]))
     cpus: Annotated[int, Field(ge=1, le=512)] = 4
     memory: Annotated[Size, Field(ge=_GIB // 2, le=1024 * _GIB)] = 8 * _GIB
     disk: Annotated[Size, Field(ge=4 * _GIB, le=64 * 1024 * _GIB)] = 20 * _GIB
-    timeout: Annotated[Seconds, Field(ge=10)] = 900.0
+    timeout: Annotated[Seconds, Field(ge=10)] = defaults.TIMEOUT
     version: Tag = f"v{__version__}"
     registry: Reference = "ghcr.io/odralabshq"
     image_suffix: Annotated[str, Field(pattern=r"^[a-z0-9._-]*$")] = ""
@@ -155,7 +151,7 @@ class Spec(Section):
     offline: OfflineSpec | None = None
     images_lock: Path | None = None
     cloud_init: Path | None = None
-    accel: Literal["auto", "kvm", "hvf", "tcg"] = "auto"
+    accel: Literal["auto", "kvm", "hvf", "tcg"] = defaults.ACCEL
     retry: RetrySpec = Field(default_factory=RetrySpec)
     ports: tuple[PortSpec, ...] = ()
     mirrors: MirrorsSpec = Field(default_factory=MirrorsSpec)
@@ -190,6 +186,16 @@ def load(
 
     Raises ConfigurationError with every problem, each with its place.
     """
+    return trace(flags, file=file, user_directory=user_directory, environ=environ)[0]
+
+
+def trace(
+    flags: Mapping[str, Any], *, file: Path | None, user_directory: Path, environ: Mapping[str, str] = os.environ
+) -> tuple[Spec, dict[str, str]]:
+    """Return what the user wants, and for each key that was given where: file and line, variable or option.
+
+    Raises ConfigurationError as `load` does.
+    """
     from polis import config_sources as sources
 
     path = sources.find(file, environ, user_directory)
@@ -200,9 +206,10 @@ def load(
     ]
     merged, origins = sources.merge(layers)
     try:
-        return Spec.model_validate(merged)
+        spec = Spec.model_validate(merged)
     except ValidationError as error:
         _refuse([sources.locate(dict(problem), origins, tuple(Spec.model_fields)) for problem in error.errors()])
+    return spec, {str(at[0]): place for at, place in origins.items() if len(at) == 1}
 
 
 def _refuse(problems: list[str]) -> NoReturn:

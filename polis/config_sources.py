@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polis import yamltext
-from polis.config import FILE, ImageSpec
+from polis.defaults import FILE
 from polis.errors import ConfigurationError
 from polis.paths import at_home
 
@@ -18,6 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PREFIX = "POLIS_"
+OTHER_VARIABLES = (
+    *("POLIS_CONFIG", "POLIS_HOME", "POLIS_JSON", "POLIS_QUIET", "POLIS_VERBOSE", "POLIS_NO_COLOR", "POLIS_YES"),
+    "POLIS_WAIT",
+)
+"""Variables that set no key. Those of a single command's options begin with its name, and resemble none of these."""
+
 SIZE_LIMIT = 1024 * 1024
 """Bytes above which a configuration file is refused."""
 
@@ -75,7 +80,11 @@ def from_file(path: Path) -> Layer:
 
 
 def from_environment(environ: Mapping[str, str], keys: Sequence[str]) -> Layer:
-    """Read POLIS_<KEY> for each key; lists and mappings are written as YAML: POLIS_RETRY='{attempts: 3}'."""
+    """Read POLIS_<KEY> for each key; lists and mappings are written as YAML: POLIS_RETRY='{attempts: 3}'.
+
+    Raises ConfigurationError for a variable that is nearly one of these: it would be left out without a word.
+    """
+    _refuse_slips(environ, keys)
     values: dict[str, Any] = {}
     for key in keys:
         variable = PREFIX + key.upper()
@@ -109,6 +118,8 @@ def locate(problem: dict[str, Any], places: Mapping[tuple[str | int, ...], str],
     known = next((places[at[:length]] for length in range(len(at), -1, -1) if at[:length] in places), "configuration")
     name = ".".join(str(part) for part in at)
     if problem["type"] == "extra_forbidden":
+        import difflib
+
         nearest = difflib.get_close_matches(str(at[-1]), keys, n=1) if len(at) == 1 else []
         return f"{known}: unknown key `{name}`" + (f"; did you mean `{nearest[0]}`?" if nearest else "")
     text = str(problem["msg"]).removeprefix("Value error, ")
@@ -125,6 +136,24 @@ def _excerpt(value: object, limit: int = 60) -> str:
         told = f"a {type(value).__name__}"
     text = _CREDENTIALS.sub("//***@", told.encode(errors="replace").decode())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _refuse_slips(environ: Mapping[str, str], keys: Sequence[str]) -> None:
+    """Refuse what differs from a variable of ours by a letter or two. What is quite unlike them may be another's."""
+    known = [*(PREFIX + key.upper() for key in keys), *OTHER_VARIABLES]
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    if not unknown:
+        return
+    import difflib
+
+    for name in unknown:
+        nearest = difflib.get_close_matches(name.removeprefix(PREFIX), [k.removeprefix(PREFIX) for k in known], 1, 0.8)
+        if nearest:
+            raise ConfigurationError(
+                f"{name}: there is no such variable; did you mean `{PREFIX}{nearest[0]}`?",
+                remains="nothing was changed",
+                hint=f"correct it, or take it away: `unset {name}`",
+            )
 
 
 def _structured(variable: str, text: str) -> Any:
@@ -153,6 +182,8 @@ def _anchored_image(value: Any, layer: Layer) -> Any:
         value, directory = _descriptor(path, layer), path.parent
     if not isinstance(value, dict):
         return value
+    from polis.config import ImageSpec
+
     try:
         return ImageSpec.model_validate(value).relative_to(directory)
     except ValueError:

@@ -13,8 +13,8 @@ from polis.errors import ForeignInstance
 
 if TYPE_CHECKING:
     from polis.drivers.base import Instance
+    from polis.record import Record
     from polis.states.observation import Observation
-    from polis.store import Record
 
 ADOPT = "choose another name with `-n`, or take it over with `polis up --adopt`"
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from polis.assessment import assess
 from polis.events import timestamp
-from polis.guest import checks
 from polis.phase import Phase
-from polis.store import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +17,9 @@ if TYPE_CHECKING:
     from polis.guest.checks import Failure
     from polis.guest.report import CheckResult, GuestReport, PresentImage, Service
     from polis.ownership import Objection
+    from polis.record import Record
     from polis.states.base import State
     from polis.states.observation import Observation
-    from polis.store import Record
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,8 @@ class Status:
     document: dict[str, Any]
     notes: tuple[str, ...]
     next_command: str
+    is_foreign: bool = False
+    """Whether the instance of this name is somebody else's."""
 
     @property
     def phase(self) -> Phase:
@@ -71,7 +71,8 @@ def summarise(
         "services": _services(seen.report),
         "checks": _checks(seen, assessment, next_command),
     }
-    return Status(document, (*notes, *([foreign.reason] if foreign else [])), next_command)
+    told = (*notes, *([foreign.reason] if foreign else []))
+    return Status(document, told, next_command, is_foreign=foreign is not None)
 
 
 def _drift(assessment: Assessment, recorded: Phase, foreign: Objection | None) -> list[dict[str, str]]:
@@ -94,6 +95,8 @@ def _transition(record: Record | None) -> dict[str, Any] | None:
     flight = record.transition if record is not None else None
     if flight is None:
         return None
+    from polis.record import is_alive
+
     return {
         "to": flight.to.value,
         "started_at": timestamp(flight.started_at),
@@ -159,6 +162,8 @@ def _checks(seen: Observation, assessment: Assessment, next_command: str) -> lis
         detail = str(seen.trouble) if seen.trouble is not None else assessment.obstacle
         answers = _check("guest-answers", detail, ok=False, mend=next_command)
         return [answers] if seen.instance is not None else []
+    from polis.guest import checks
+
     cloud_init = report.cloud_init
     provisioned = cloud_init.finished and not cloud_init.errors and report.sentinel is not None
     said = "; ".join(cloud_init.errors or cloud_init.recoverable) or cloud_init.stage or "done"

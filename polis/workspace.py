@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polis import assembly, events, lock, ownership
-from polis.agents import parts
-from polis.agents.parts import UnavailableAgent
 from polis.drivers.base import InstanceState
 from polis.drivers.metered import Meter, MeteredDriver
 from polis.drivers.sshconfig import SshAccess
@@ -30,13 +28,13 @@ from polis.journal import Journal
 from polis.phase import Phase
 from polis.states.observation import observe
 from polis.status import Status, summarise
-from polis.store import Record, Store
+from polis.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from polis.agents.parts import AgentParts
+    from polis.agents.parts import AgentParts, UnavailableAgent
     from polis.bundle.imagelock import Lock
     from polis.config import Spec
     from polis.drivers.base import Driver
@@ -45,6 +43,7 @@ if TYPE_CHECKING:
     from polis.offline.export import Exported
     from polis.paths import Paths
     from polis.plan import Plan
+    from polis.record import Record
     from polis.states.observation import Observation
     from polis.store import Loaded
 
@@ -79,6 +78,11 @@ class Workspace:
         return self._driver.meter
 
     @property
+    def vm(self) -> Guest:
+        """Return its VM, whether or not there is one that answers: for who only looks."""
+        return Guest(self._driver, self.name)
+
+    @property
     def driver_name(self) -> str:
         """Return the name of the driver that its VM comes from."""
         return self._driver.name
@@ -93,6 +97,8 @@ class Workspace:
     def up(self, options: UpOptions) -> Phase:
         """Reach the target phase and return the phase that holds. Raises what stopped it."""
         warnings = assembly.check(self.spec, self._driver)
+        from polis.agents import parts
+
         agent = self._require_agent()
         with self._changing("up", options.wait, options.target):
             record, seen = self._recover(adopt=options.adopt)
@@ -193,7 +199,9 @@ class Workspace:
         seen = self._observe(record)
         problem = ownership.objection(record, seen, self.name)
         identity = record.id if record else ""
-        states = assembly.states(self.spec, self._paths, self._driver, identity, self._stream.emit, self._agent)
+        given = (self.spec, self._paths, self._driver, identity, self._stream.emit)
+        absent = seen.instance is None
+        states = assembly.lowest_states(*given) if absent else assembly.states(*given, self._agent)
         agent = self._agent.document() if self._agent is not None else None
         return summarise(self.spec, record, states, seen, notes=loaded.notes, foreign=problem, agent=agent)
 
@@ -231,6 +239,8 @@ class Workspace:
 
     def ssh_access(self) -> SshAccess:
         """Return how OpenSSH reaches the VM. Raises NotFound, GuestUnreachable, HostUnsuitable."""
+        from polis.agents import parts
+
         self._require_on()
         forwards = {host: f"{parts.ADDRESS}:{port}" for host, port in (self._agent.ports if self._agent else ())}
         return SshAccess(f"polis-{self.name}", self._driver.ssh_options(name=self.name), forwards)
@@ -244,6 +254,8 @@ class Workspace:
 
     def _require_agent(self) -> AgentParts | None:
         """Return the agent, and tell what it is given. Raises why it cannot be had, before anything is touched."""
+        from polis.agents.parts import UnavailableAgent
+
         agent = self._agent
         if isinstance(agent, UnavailableAgent):
             raise agent.problem
@@ -330,6 +342,8 @@ class Workspace:
         seen = self._observe(loaded.record)
         record = loaded.record
         if record is None:
+            from polis.record import Record
+
             record = Record(workspace=self.name, driver=self._driver.name, instance=self.name)
             owner = ownership.owner(seen)
             if owner is not None and (adopt or ownership.is_named(seen, self.name)):

@@ -101,7 +101,7 @@ class Container(_Part):
 
 
 class CheckResult(_Part):
-    """What the guest saw where `checks.yaml` told it to look."""
+    """What the guest saw where `checks.toml` told it to look."""
 
     name: Line
     ok: bool

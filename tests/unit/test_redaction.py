@@ -12,7 +12,8 @@ from polis.cli import output
 from polis.errors import ProvisioningFailed
 from polis.journal import Journal
 from polis.phase import Phase
-from polis.store import Record, Store
+from polis.record import Record
+from polis.store import Store
 
 SECRET = "hunter2-hunter2"
 KEY = "sk-line-one\nsk-line-two"

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from polis import durable
 from polis.errors import ConfigurationError, HostUnsuitable, RegistryUnavailable
 from polis.phase import ORDER, Phase
-from polis.store import BACKUP, FILE, SCHEMA_VERSION, InFlight, Loaded, Record, Store, is_alive, schema
+from polis.record import InFlight, Record, is_alive
+from polis.store import BACKUP, FILE, SCHEMA_VERSION, Loaded, Store, schema
 
 SCHEMA = Path(__file__).parents[2] / "state-schema.json"
 OLDER = Path(__file__).parents[1] / "data/records/schema-1.json"
@@ -233,7 +234,7 @@ def test_an_action_stays_alive_when_somebody_sets_the_clock(monkeypatch: pytest.
 
 def test_a_clock_that_jumped_back_makes_no_invalid_record(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     made = record(Phase.LAUNCHED)
-    monkeypatch.setattr("polis.store.datetime", _Yesterday)
+    monkeypatch.setattr("polis.record.datetime", _Yesterday)
     made.depart(Phase.CONFIGURED)
     made.arrive(Phase.CONFIGURED, fingerprint="", duration_s=-3600.0)
     store.save(made)

@@ -25,8 +25,9 @@ from polis.errors import (
     Unhealthy,
 )
 from polis.phase import ORDER, Phase
+from polis.record import Record
 from polis.states import launched
-from polis.store import Record, Store
+from polis.store import Store
 from polis.workspace import UpOptions, Workspace
 from tests.simulated import SimulatedDriver
 

@@ -1,4 +1,4 @@
-"""Looks at the guest as `polis/guest/checks.yaml` asks, from files where there are any: a process costs far more."""
+"""Looks at the guest as `polis/guest/checks.toml` asks, from files where there are any: a process costs far more."""
 
 from __future__ import annotations
 
