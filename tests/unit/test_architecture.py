@@ -17,15 +17,19 @@ LEAVES = {
     "fingerprint",
     "history",
     "journal",
+    "log",
     "lock",
     "migration",
     "paths",
     "phase",
+    "record",
     "redaction",
     "retry",
+    "scrubbing",
     "signals",
 }
-LEAVES |= {"config", "config_agent", "config_site", "config_sources", "store", "waiting", "yamltext"}
+LEAVES |= {"bootstages", "durations", "entries", "timeline"}
+LEAVES |= {"config", "defaults", "config_agent", "config_site", "config_sources", "store", "waiting", "yamltext"}
 """Anyone may import these; they import only each other."""
 
 BELOW: dict[str, set[str]] = {
@@ -42,6 +46,8 @@ BELOW: dict[str, set[str]] = {
     "assessment": {"states"},
     "plan": {"assessment"},
     "machine": {"assessment", "plan", "states"},
+    "diagram": {"machine"},
+    "pictures": {"diagram"},
     "status": {"assessment", "ownership", "states", "guest"},
     "ownership": {"states", "drivers"},
     "site": {"cloudinit"},
@@ -49,7 +55,10 @@ BELOW: dict[str, set[str]] = {
     "workspace": {"assembly", "machine", "plan", "status"}
     | {"offline", "agents", "bundle", "ownership", "states", "guest", "drivers"},
     "doctor": {"assembly", "drivers", "status", "workspace"},
-    "cli": {"agents", "bundle", "workspace", "assembly", "doctor", "plan", "status"},
+    "logs": {"guest", "drivers"},
+    "support": {"agents", "doctor", "logs", "workspace"},
+    "cli": {"agents", "bundle", "drivers", "logs", "support", "workspace", "assembly", "doctor", "plan", "status"}
+    | {"diagram", "pictures"},
     "__main__": {"cli"},
 }
 """For each part, the other parts that it may import besides the leaves."""
