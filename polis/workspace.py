@@ -280,7 +280,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def _changing(self, command: str, wait: float, target: Phase) -> Iterator[Journal]:
-        """Hold the lock and keep the journal; a name that turns out to be somebody else's leaves nothing behind."""
+        """Hold the lock and keep the journal; a command that failed before it began anything leaves nothing behind."""
         fresh = not self._store.directory.exists()
         with lock.hold(self._store.directory, command, wait=wait, tell=self._warn):
             journal = Journal(self._store.directory)
@@ -288,7 +288,7 @@ class Workspace:
             try:
                 with self._told(command, target):
                     yield journal
-            except ForeignInstance:
+            except PolisError:
                 if fresh and self._store.load().record is None:
                     self._store.forget(last=lock.FILE)
                 raise

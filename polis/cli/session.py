@@ -138,4 +138,4 @@ def _report(problem: PolisError, options: Globals, *, stream: bool) -> None:
 
 def _is_told_in(own_log: RunLog, options: Globals) -> bool:
     """Return whether a user is to be led to the log: a reading command has little to tell there."""
-    return own_log.is_written and options.command in CHANGING
+    return own_log.is_written and options.command in CHANGING and own_log.path.exists()

@@ -15,6 +15,7 @@ from polis.errors import (
     ConfigurationError,
     ForeignInstance,
     GuestUnreachable,
+    HostUnsuitable,
     ImageRefused,
     IntegrityError,
     NotFound,
@@ -397,6 +398,20 @@ def test_commands_on_nothing_say_so(lab: Lab) -> None:
     with pytest.raises(NotFound):
         lab.open().shell(["true"])
     assert lab.open().status().phase is Phase.ABSENT
+    assert not paths.find().workspace("polis").exists()
+
+
+def test_an_up_that_failed_before_it_began_anything_leaves_nothing(lab: Lab) -> None:
+    def refuse(call: str, moment: str) -> None:
+        if (call, moment) == ("find", "before"):
+            raise HostUnsuitable("no such driver")
+
+    lab.driver.interfere = refuse
+    with pytest.raises(HostUnsuitable):
+        lab.up()
+    assert not paths.find().workspace("polis").exists()
+    lab.driver.interfere = lambda _call, _moment: None
+    assert lab.up() is Phase.HEALTHY
 
 
 def test_exec_passes_the_exit_code_through(lab: Lab) -> None:
