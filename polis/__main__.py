@@ -37,7 +37,7 @@ def _run(arguments: list[str]) -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from polis import signals
     from polis.cli import build
-    from polis.cli.globals import command_of, hoist
+    from polis.cli.globals import command_of, hoist, verbosity
 
     signals.install()
     if shell := os.environ.pop("_POLIS_COMPLETE", ""):
@@ -53,7 +53,7 @@ def _run(arguments: list[str]) -> None:
     except BrokenPipeError:
         raise  # no bug: `main` knows what it means
     except Exception as error:  # noqa: BLE001 -- the last line of defence; everything expected is a PolisError
-        _confess(error, verbose=sum(word in ("-v", "--verbose") for word in arguments) + ("-vv" in arguments) * 2)
+        _confess(error, verbose=verbosity(sys.argv[1:]))
         _confess_to_scripts(error, sys.argv[1:])
         sys.exit(1)
 

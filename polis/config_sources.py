@@ -51,8 +51,13 @@ def find(file: Path | None, environ: Mapping[str, str], user_directory: Path) ->
     """
     named = file or (Path(environ["POLIS_CONFIG"]) if environ.get("POLIS_CONFIG") else None)
     if named is not None:
-        if not named.is_file():
-            raise ConfigurationError(f"{named} is not a file", hint="name the configuration file with --config")
+        try:
+            is_there, cause = named.is_file(), ""
+        except OSError as error:  # a name that is too long, a place that may not be looked at
+            is_there, cause = False, error.strerror or ""
+        if not is_there:
+            hint = "name the configuration file with --config"
+            raise ConfigurationError(f"{named} is not a file", cause=cause, hint=hint)
         return named
     return next((path for path in (Path(FILE), user_directory / FILE) if path.is_file()), None)
 

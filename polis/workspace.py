@@ -15,7 +15,6 @@ from polis.drivers.sshconfig import SshAccess
 from polis.errors import (
     ChangesPending,
     ExitCode,
-    ForeignInstance,
     GuestUnreachable,
     InstanceMissing,
     Interrupted,
@@ -281,16 +280,18 @@ class Workspace:
     @contextlib.contextmanager
     def _changing(self, command: str, wait: float, target: Phase) -> Iterator[Journal]:
         """Hold the lock and keep the journal; a command that failed before it began anything leaves nothing behind."""
-        fresh = not self._store.directory.exists()
-        with lock.hold(self._store.directory, command, wait=wait, tell=self._warn):
-            journal = Journal(self._store.directory)
+        directory = self._store.directory
+        with lock.hold(directory, command, wait=wait, tell=self._warn):
+            fresh = {path.name for path in directory.iterdir()} <= {lock.FILE, lock.HOLDER}
+            journal = Journal(directory)
             self._stream.add(journal)
             try:
                 with self._told(command, target):
                     yield journal
-            except PolisError:
-                if fresh and self._store.load().record is None:
-                    self._store.forget(last=lock.FILE)
+            except BaseException:
+                with contextlib.suppress(PolisError):  # what ended the command matters more
+                    if fresh and self._store.load().record is None:
+                        self._store.forget(last=lock.FILE)
                 raise
 
     @contextlib.contextmanager

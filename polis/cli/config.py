@@ -109,7 +109,11 @@ def init(
         file = directory / FILE
         document = whole()
         # The schema first: should it fail, there is no polis.yaml yet, and the command can be run again.
-        if file.exists() or file.is_symlink():
+        try:
+            is_there = file.is_symlink() or file.exists()
+        except OSError as error:
+            raise UsageError(f"{str(directory)[:60]} cannot be used", cause=error.strerror or "") from error
+        if is_there:
             raise UsageError(
                 f"{file} is there already", remains="it, as it was", hint="`polis config show` shows what is in force"
             )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 VALUED = {"-n": "--name", "--name": "--name", "--driver": "--driver", "--config": "--config"}
 FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose", "--no-color", "-y", "--yes")
+TOGETHER = re.compile("-[qvy]{2,}")
+"""Flags of one letter that were typed in one word."""
 PASSING = ("exec", "shell")
 """Commands whose words belong to a command in the guest, from the first that is not an option."""
 SERVICE = "--service"
@@ -25,12 +29,21 @@ WATCH = "--watch"
 LEFT_OUT = {WAIT: "inf", WATCH: "2"}
 """What stands for a value that was left out: no limit; and as often as one looks oneself."""
 
+
+def seconds(value: float | None) -> float | None:
+    """Return seconds that somebody typed. Raises BadParameter for what is no number: no comparison would refuse it."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number of seconds")
+    return value
+
+
 Wait = Annotated[
     float,
     typer.Option(
         WAIT,
         metavar="[SECONDS]",
         min=0,
+        callback=seconds,
         show_default=False,
         help="Wait for another polis to finish: so long, or as long as it takes.",
     ),
@@ -72,6 +85,13 @@ def is_json(words: Sequence[str]) -> bool:
     return os.environ.get("POLIS_JSON", "").lower() in ("1", "t", "true", "y", "yes", "on")
 
 
+def verbosity(words: Sequence[str]) -> int:
+    """Return how much a hoisted command line, or the environment, wants to be told."""
+    own = words[: words.index(command)] if (command := command_of(words)) is not None else words
+    inherited = os.environ.get("POLIS_VERBOSE", "")
+    return sum(word in ("-v", "--verbose") for word in own) or (int(inherited) if inherited.isdecimal() else 0)
+
+
 def command_of(words: Sequence[str]) -> str | None:
     """Return the command of a hoisted command line, if it names one."""
     waiting = iter(words)
@@ -101,6 +121,8 @@ def hoist(argv: Sequence[str]) -> list[str]:
             break
         if word in FLAGS or (option in VALUED and "=" in word):
             front.append(word)
+        elif TOGETHER.fullmatch(word):
+            front += [f"-{letter}" for letter in word[1:]]
         elif option in VALUED:
             front += [word, *words[:1]]
             words = words[1:]

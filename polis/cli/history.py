@@ -27,6 +27,10 @@ PICTURES = (".svg", ".html")
 """How the name of a picture's file may end."""
 
 
+MOST_RUNS = 10_000
+"""How far back a run can be drawn: so many are kept in memory while the journal is read."""
+
+
 def history(
     context: typer.Context,
     last: Annotated[int, typer.Option("-l", "--last", min=0, help="How many commands to show; 0: all.")] = 10,
@@ -35,7 +39,8 @@ def history(
         typer.Option("--plot", metavar="FILE", help="Draw an `up` or `reset` over time instead, as .svg or .html."),
     ] = None,
     run: Annotated[
-        int | None, typer.Option("--run", min=1, help="Which one is drawn, counted from the last [default: 1].")
+        int | None,
+        typer.Option("--run", min=1, max=MOST_RUNS, help="Which one is drawn, counted from the last [default: 1]."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that polis did not draw.")] = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polis.cli import output
-from polis.cli.globals import WATCH
+from polis.cli.globals import WATCH, seconds
 from polis.cli.session import globals_of, open_workspace, reporting
 from polis.errors import ExitCode, UsageError
 
@@ -30,6 +30,7 @@ def status(
             WATCH,
             metavar="[SECONDS]",
             min=0.2,
+            callback=seconds,
             show_default=False,
             help="Look again and again, every 2 seconds or so often, until Ctrl-C.",
         ),

@@ -110,13 +110,16 @@ class Screen:
 
     def show(self, seen: Status | PolisError) -> None:
         """Draw what was seen, and when; no line is longer than the screen, and none scrolls away."""
+        from polis.cli.terminal import cut
+
         columns, rows = self._size()
         lines = [f"{self._clock()}  Ctrl-C ends", "", *_lines(seen, self._text)]
         if len(lines) > rows - 1:
             lines = [*lines[: max(rows - 2, 1)], f"… {len(lines) - max(rows - 2, 1)} more lines"]
         home = "\x1b[H" if self._begun else "\x1b[2J\x1b[H"
         self._begun = True
-        drawn = "".join(f"{output.printable(line)[: max(columns - 1, 1)]}\x1b[K\n" for line in lines)
+        room = max(columns - 1, 1)
+        drawn = "".join(f"{cut(output.printable(line), room, '…')}\x1b[K\n" for line in lines)
         try:
             sys.stdout.write(f"{home}{drawn}\x1b[J")
             sys.stdout.flush()

@@ -94,10 +94,11 @@ def told(entry: dict[str, Any]) -> list[str]:
 def _wanted(raw: bytes, within: Within, since: datetime | None) -> Iterator[str]:
     try:
         entry = json.loads(raw)
-    except (ValueError, RecursionError):
+        is_wanted = isinstance(entry, dict) and within(entry) and not _is_before(entry, since)
+        lines = told(entry) if is_wanted else []
+    except (ValueError, RecursionError):  # the deepest nesting that can be read cannot be written again
         return
-    if isinstance(entry, dict) and within(entry) and not _is_before(entry, since):
-        yield from told(entry)
+    yield from lines
 
 
 def _is_before(entry: dict[str, Any], since: datetime | None) -> bool:

@@ -24,8 +24,14 @@ def require(target: Path, suffixes: Sequence[str], *, force: bool) -> None:
             remains="no file was written",
             hint=f"let its name end with {' or '.join(suffixes)}",
         )
-    if target.is_dir() or not target.parent.is_dir():
-        what = "is a directory" if target.is_dir() else "would lie in a directory that does not exist"
+    try:
+        is_directory, has_place = target.is_dir(), target.parent.is_dir()
+    except OSError as error:  # a name that is too long, a place that may not be looked at
+        raise UsageError(
+            f"{target.name[:60]} cannot be written", cause=error.strerror or "", remains="no file was written"
+        ) from error
+    if is_directory or not has_place:
+        what = "is a directory" if is_directory else "would lie in a directory that does not exist"
         raise UsageError(f"{target} {what}", remains="no file was written", hint="name another file")
     if not force and not _is_ours(target):
         raise UsageError(

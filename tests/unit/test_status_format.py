@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from polis import assembly, cli
@@ -178,11 +179,11 @@ def test_the_screen_is_drawn_over_and_never_scrolls(monkeypatch: pytest.MonkeyPa
     out = io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     screen = watching.Screen(lambda seen: seen.document["text"], clock=lambda: "12:00:00", size=lambda: (20, 8))
-    screen.show(status(text="\n".join(f"line {n} {'x' * 40}\x07" for n in range(20))))
+    screen.show(status(text="\n".join(f"line {n} {'漢' * 40}\x07" for n in range(20))))
     drawn = out.getvalue()
     rows = drawn.replace("\x1b[2J\x1b[H", "").replace("\x1b[J", "").replace("\x1b[K", "").splitlines()
     assert len(rows) <= 7
-    assert max(len(row) for row in rows) <= 19
+    assert max(cell_len(row) for row in rows) <= 19
     assert rows[-1].startswith("… 1")
     assert "\x07" not in drawn
     screen.show(status(text="short"))
