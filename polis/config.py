@@ -204,12 +204,23 @@ def trace(
         sources.from_environment(environ, tuple(Spec.model_fields)),
         sources.from_flags(flags),
     ]
+    _hide_credentials([layer.values for layer in layers])
     merged, origins = sources.merge(layers)
     try:
         spec = Spec.model_validate(merged)
     except ValidationError as error:
         _refuse([sources.locate(dict(problem), origins, tuple(Spec.model_fields)) for problem in error.errors()])
+    parts = (spec.image, spec.image.kernel, spec.image.initrd)  # which a descriptor may have brought
+    _hide_credentials([part.location for part in parts if part is not None])
     return spec, {str(at[0]): place for at, place in origins.items() if len(at) == 1}
+
+
+def _hide_credentials(values: list[Any]) -> None:
+    """Let no message, event or log repeat the logins and signatures that stand in addresses."""
+    from polis import redaction
+    from polis.addresses import credentials_of_values
+
+    redaction.hide(credentials_of_values(values))
 
 
 def _refuse(problems: list[str]) -> NoReturn:

@@ -28,11 +28,11 @@ def _address(text: str) -> str:
     """Return an address that can stand in an apt source and in a shell script as it is."""
     if any(character in " '\"\\\\$`<>" or not character.isprintable() for character in text):
         raise ValueError("must be an address without blanks, quotes and control characters")
+    if "@" in text:  # anywhere: a `/` in a password ends, for whoever splits the address, the part with the login
+        raise ValueError("must not hold a user name or password, nor any `@`: every process in the VM could read it")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// address")
-    if parts.username is not None:
-        raise ValueError("must not hold a user name or password: every process in the VM could read it")
     return text
 
 

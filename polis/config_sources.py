@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +24,6 @@ OTHER_VARIABLES = (
 
 SIZE_LIMIT = 1024 * 1024
 """Bytes above which a configuration file is refused."""
-
-_CREDENTIALS = re.compile(r"//[^/@\s\"]+@")
-"""User name and password in an address, which no message repeats."""
 
 _PATHS = ("bundle", "cloud_init", "images_lock", "env_file")
 _NESTED_PATHS = {"mirrors": (("docker", "key"), ("registry", "ca"))}
@@ -135,11 +131,13 @@ def locate(problem: dict[str, Any], places: Mapping[tuple[str | int, ...], str],
 
 
 def _excerpt(value: object, limit: int = 60) -> str:
+    from polis.addresses import struck_in_values
+
     try:
-        told = json.dumps(value, default=str, ensure_ascii=False)
+        told = json.dumps(struck_in_values(value), default=str, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):  # keys that are lists, numbers of thousands of digits
         told = f"a {type(value).__name__}"
-    text = _CREDENTIALS.sub("//***@", told.encode(errors="replace").decode())
+    text = told.encode(errors="replace").decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

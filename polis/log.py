@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from polis import events
-from polis.redaction import redact_all
+from polis.redaction import redact, redact_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -97,6 +97,8 @@ class RunLog:
         elif isinstance(event, events.CommandEnded):
             # It found nothing to do, and the library takes longer to import than all of that took.
             self._flush(self._write_plainly)
+        if isinstance(event, events.CommandEnded):
+            self._file.is_owned = False  # with it goes the lock
 
     def failed(self, problem: PolisError) -> None:
         """Log why the command ends."""
@@ -107,7 +109,8 @@ class RunLog:
         """Log a bug with its traceback, which has no values of variables in it."""
         import traceback
 
-        told = "".join(traceback.format_exception(bug))[-TRACEBACK_LIMIT:]
+        # Struck through before it is cut: half a secret would not be known any more.
+        told = redact("".join(traceback.format_exception(bug)))[-TRACEBACK_LIMIT:]
         entry = {"event": "bug", "level": "error", "message": f"{type(bug).__name__}: {bug}", "traceback": told}
         self._waiting.append(entry)
         self._flush(self._open())
@@ -186,7 +189,7 @@ def _cut(value: Any) -> Any:
 
 
 class _File:
-    """A file to which several processes may append, each line by one write.
+    """A file to which several processes may append, each line by one write, and none glued to one that was torn.
 
     Only the holder of the workspace's lock (`is_owned`) makes it and sets it aside, so no two ever do. Once it has
     written and the file is gone, so is the workspace, and the log does not come back.
@@ -207,8 +210,11 @@ class _File:
 
     def _append(self, data: bytes) -> None:
         create = os.O_CREAT if self.is_owned and not self.is_begun else 0
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | create, 0o600)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | create, 0o600)
         try:
+            size = os.fstat(descriptor).st_size
+            if size and os.name == "posix" and os.pread(descriptor, 1, size - 1) != b"\n":
+                data = b"\n" + data  # the disk was full, and the last line is torn
             os.write(descriptor, data)
         finally:
             os.close(descriptor)

@@ -13,6 +13,7 @@ from polis.errors import ForeignInstance
 
 if TYPE_CHECKING:
     from polis.drivers.base import Instance
+    from polis.guest.session import Guest
     from polis.record import Record
     from polis.states.observation import Observation
 
@@ -70,7 +71,20 @@ def _unmarked(seen: Observation, instance: Instance, workspace: str) -> Objectio
     return Objection("it carries no mark of a Polis workspace", another)
 
 
-def check(record: Record, seen: Observation, workspace: str) -> None:
+def require_own(guest: Guest, record: Record | None) -> None:
+    """Raise ForeignInstance if there is a VM and it is not this workspace's, and what `Driver.find` raises.
+
+    Nothing is asked of the guest where record and the driver's stamp tell.
+    """
+    from polis.states.observation import Observation, observe
+
+    created_from = record.created_from if record is not None else None
+    instance = guest.driver.find(name=guest.name)
+    is_told = instance is None or (record is not None and instance.owner is not None)
+    check(record, Observation(instance) if is_told else observe(guest, created_from), guest.name)
+
+
+def check(record: Record | None, seen: Observation, workspace: str) -> None:
     """Raise ForeignInstance if the instance is not this workspace's own."""
     problem = objection(record, seen, workspace)
     if problem is None or seen.instance is None:

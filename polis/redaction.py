@@ -17,6 +17,7 @@ SHORTEST = 6
 STRUCK = "[redacted]"
 
 _hidden: set[str] = set()
+_ordered: tuple[set[str], tuple[str, ...]] = (_hidden, ())
 
 
 def hide(values: Iterable[str]) -> None:
@@ -27,10 +28,22 @@ def hide(values: Iterable[str]) -> None:
 
 def redact(text: str) -> str:
     """Return the text without any hidden value."""
-    for value in sorted(_hidden, key=len, reverse=True):  # a value may be part of another
+    for value in _longest_first():
         if value in text:
             text = text.replace(value, STRUCK)
     return text
+
+
+def without_beginning(text: str) -> str:
+    """Return a text that was cut off without the beginning of a hidden value that the cut went through."""
+    end = len(text)
+    for value in _hidden:
+        at = text.find(value[0], max(0, len(text) - len(value) + 1))
+        while 0 <= at < end:
+            if value.startswith(text[at:]):
+                end = at
+            at = text.find(value[0], at + 1)
+    return text[:end]
 
 
 def redact_all(value: Any) -> Any:
@@ -44,3 +57,11 @@ def redact_all(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [redact_all(each) for each in value]
     return value
+
+
+def _longest_first() -> tuple[str, ...]:
+    """Return the hidden values, those first that others may be part of; sorted anew only when there are more."""
+    global _ordered  # noqa: PLW0603 -- a log has many thousand lines, and a bug report many thousand values
+    if _ordered[0] is not _hidden or len(_ordered[1]) != len(_hidden):
+        _ordered = (_hidden, tuple(sorted(_hidden, key=len, reverse=True)))
+    return _ordered[1]

@@ -6,6 +6,7 @@ Each part is had by itself; what cannot be had is named in the manifest with the
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import io
 import os
@@ -17,9 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polis import __version__, log
-from polis.errors import ForeignInstance, PolisError, UsageError
-from polis.scrubbing import as_json, as_lines, hide_all, hide_files, hide_keys, hide_logins, scrubbed
-from polis.store import explain
+from polis.addresses import struck_in_values
+from polis.errors import PolisError, UsageError
+from polis.scrubbing import as_json, scrubbed, scrubbed_document, scrubbed_lines, scrubbed_values
+from polis.store import Store, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from polis.config import Spec
+    from polis.logs.lines import Take
     from polis.paths import Paths
     from polis.workspace import Workspace
 
@@ -37,6 +40,9 @@ PART_LIMIT = 2 * 1024 * 1024
 
 LINES = 2000
 """The last lines of each log."""
+
+LINED = ("journal.jsonl", log.FILE, f"{log.FILE}.1")
+"""Files of JSON lines."""
 
 MANIFEST = "manifest.json"
 ADVICE = "Known secrets are struck out. Look at it before you send it: polis cannot know all that is secret to you."
@@ -70,26 +76,6 @@ class Written:
         return {"file": str(self.path), "size": self.size, "parts": parts, "omitted": omitted, "advice": ADVICE}
 
 
-def learn(name: str, paths: Paths, spec: Spec | None) -> None:
-    """Learn all secrets of a workspace that this host keeps or was given, so that they are struck out."""
-    from polis.config_agent import looks_secret
-
-    hide_files(paths.secrets(name))
-    hide_keys(paths.data / "qemu" / name)
-    hide_all(value for variable, value in os.environ.items() if looks_secret(variable))
-    for value in os.environ.values():
-        hide_logins(value)
-    if spec is None:
-        return
-    hide_all(spec.env.values())
-    hide_logins(spec.model_dump_json())
-    if spec.env_file is not None:
-        from polis.agents import envfile
-
-        with contextlib.suppress(PolisError):
-            hide_all(envfile.read(spec.env_file).values())
-
-
 def parts(name: str, paths: Paths, workspace: Workspace | PolisError) -> dict[str, Callable[[], str]]:
     """Return what there may be, each by its name in the bundle; without a workspace, why there is none."""
 
@@ -102,11 +88,9 @@ def parts(name: str, paths: Paths, workspace: Workspace | PolisError) -> dict[st
         return found
 
     directory = paths.workspace(name)
-    files = {
+    files: dict[str, Callable[[], str]] = {
         "record.json": lambda: _file(directory / "state.json"),
-        "journal.jsonl": lambda: as_lines(_file(directory / "journal.jsonl")),
-        "polis.log": lambda: as_lines(_file(directory / log.FILE)),
-        "polis.log.1": lambda: as_lines(_file(directory / f"{log.FILE}.1")),
+        **{name: functools.partial(_file, directory / name) for name in LINED},
     }
     guest = {
         "guest/services.log": "services",
@@ -123,8 +107,8 @@ def parts(name: str, paths: Paths, workspace: Workspace | PolisError) -> dict[st
         "plan.json": of(_plan),
         "history.json": of(lambda there: as_json([run.document() for run in there.history()])),
         **files,
-        "console.log": of(_console),
-        **{part: of(_inside(source)) for part, source in guest.items()},
+        "console.log": of(functools.partial(_console, directory)),
+        **{part: of(functools.partial(_inside, directory, source)) for part, source in guest.items()},
     }
 
 
@@ -159,10 +143,11 @@ def _fill(
 ) -> tuple[dict[str, int], dict[str, str]]:
     texts, omitted = _collected(found)
     # Struck through last: what one part learned of secrets counts for all.
-    data = {name: scrubbed(text).encode(errors="replace") for name, text in texts.items()}
+    data = {name: _scrubbed(name, text).encode(errors="replace") for name, text in texts.items()}
     omitted = {name: scrubbed(reason) for name, reason in omitted.items()}
     sizes = {name: len(content) for name, content in data.items()}
-    manifest = scrubbed(as_json({"schema": 1, **about, "parts": sizes, "omitted": omitted, "advice": ADVICE}))
+    told = {"schema": 1, **about, "parts": sizes, "omitted": omitted, "advice": ADVICE}
+    manifest = as_json(scrubbed_values(told))
     with tarfile.open(fileobj=file, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
         for name, content in {MANIFEST: manifest.encode(errors="replace"), **data}.items():
             member = tarfile.TarInfo(f"{folder}/{name}")
@@ -184,6 +169,13 @@ def _collected(found: Parts) -> tuple[dict[str, str], dict[str, str]]:
         except Exception as error:  # noqa: BLE001 -- a bug in one part is what the report may be about
             omitted[name] = f"{type(error).__name__}: {error}"
     return texts, omitted
+
+
+def _scrubbed(name: str, text: str) -> str:
+    """Return a part without secrets. A document stays one: a hidden value may be as long as a number in it."""
+    if name.endswith(".json"):
+        return scrubbed_document(text)
+    return scrubbed_lines(text) if name in LINED else scrubbed(text)
 
 
 def _bounded(text: str) -> str:
@@ -211,7 +203,7 @@ def _versions() -> dict[str, Any]:
 
 
 def _configuration(spec: Spec) -> dict[str, Any]:
-    content: dict[str, Any] = spec.model_dump(mode="json")
+    content: dict[str, Any] = struck_in_values(spec.model_dump(mode="json"))
     content["env"] = dict.fromkeys(content["env"], "[redacted]")
     return content
 
@@ -228,27 +220,26 @@ def _plan(workspace: Workspace) -> str:
     return as_json(workspace.plan(UpOptions()).document())
 
 
-def _console(workspace: Workspace) -> str:
+def _console(directory: Path, workspace: Workspace) -> str:
     from polis.logs import console
 
+    return _taken(directory, workspace, lambda take: console.read(workspace.vm, LINES, take))
+
+
+def _inside(directory: Path, source: str, workspace: Workspace) -> str:
+    from polis.logs import inside
+
+    return _taken(directory, workspace, lambda take: inside.read(workspace.vm, inside.Request(source, LINES), take))
+
+
+def _taken(directory: Path, workspace: Workspace, read: Callable[[Take], object]) -> str:
+    """Return the lines that are read of the VM. Raises ForeignInstance before any if it is somebody else's."""
+    from polis import ownership
+
+    ownership.require_own(workspace.vm, Store(directory).load().record)
     lines: list[str] = []
-    console.read(workspace.vm, LINES, lines.append)
+    read(lines.append)
     return "".join(f"{line}\n" for line in lines)
-
-
-def _inside(source: str) -> Callable[[Workspace], str]:
-    """Return what reads a source in the VM, unless the VM is somebody else's."""
-
-    def read(workspace: Workspace) -> str:
-        from polis.logs import inside
-
-        if workspace.status().is_foreign:
-            raise ForeignInstance(f"the instance {workspace.name} is not this workspace's")
-        lines: list[str] = []
-        inside.read(workspace.vm, inside.Request(source, LINES), lines.append)
-        return "".join(f"{line}\n" for line in lines)
-
-    return read
 
 
 def _unwritable(error: OSError, target: Path) -> PolisError:

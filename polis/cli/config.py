@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +22,6 @@ app = typer.Typer(
 )
 
 STRUCK = "[redacted]"
-
-_CREDENTIALS = re.compile(r"//[^/@\s\"]+@")
 
 
 @app.command()
@@ -179,15 +176,9 @@ def _searched() -> list[Path]:
 
 def _struck(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values without what may be somebody's key."""
-    return {**_without_credentials(values), "env": dict.fromkeys(values["env"], STRUCK)}
+    from polis.addresses import struck_in_values
 
-
-def _without_credentials(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_credentials(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without_credentials(each) for each in value]
-    return _CREDENTIALS.sub("//***@", value) if isinstance(value, str) else value
+    return {**struck_in_values(values), "env": dict.fromkeys(values["env"], STRUCK)}
 
 
 def _line(key: str, entry: dict[str, Any]) -> str:

@@ -62,7 +62,8 @@ def logs(
 ) -> None:
     """Show the last lines that the services logged; without a VM that is on, what polis did."""
     options = globals_of(context)
-    with reporting(options):
+    with reporting(options, compact=follow):
+        from polis import hiding, paths
         from polis.logs.lines import moment
 
         given = {"services": bool(service), "guest": guest, "console": console, "polis": own or phase is not None}
@@ -75,6 +76,8 @@ def logs(
             follow=follow,
         )
         workspace = open_workspace(options)
+        # This process has read no secret yet, and others' words are full of them.
+        hiding.learn(workspace.name, paths.find(), workspace.spec)
         source = _chosen(workspace, asked)
         heading = {"schema": 1, "workspace": workspace.name, "source": source}
         collected: list[str] = []
@@ -105,8 +108,11 @@ def _chosen(workspace: Workspace, asked: Asked) -> str:
     from polis.drivers.base import InstanceState
     from polis.errors import NotFound, UsageError
 
+    is_known = paths.find().workspace(workspace.name).is_dir()
+    if asked.source == "polis" and is_known:
+        return asked.source  # a file on this host, whatever becomes of the driver
     instance = workspace.vm.driver.find(name=workspace.name)
-    if instance is None and not paths.find().workspace(workspace.name).is_dir():
+    if instance is None and not is_known:
         raise NotFound(f"there is no workspace {workspace.name}", hint="`polis list` shows all, `polis up` makes one")
     if asked.source == "console" and asked.since is not None:
         raise UsageError("--since: the lines of the console have no times")
@@ -128,7 +134,17 @@ def _taker(heading: dict[str, Any], collected: list[str], *, as_json: bool, foll
     return lambda line: output.document({**heading, "line": line}, compact=True)
 
 
+def _require_own(workspace: Workspace) -> None:
+    """Raise ForeignInstance for a VM of this name that is somebody else's: nothing of it is shown."""
+    from polis import ownership, paths
+    from polis.store import Store
+
+    ownership.require_own(workspace.vm, Store(paths.find().workspace(workspace.name)).load().record)
+
+
 def _read(workspace: Workspace, source: str, asked: Asked, take: Take) -> None:
+    if source != "polis":
+        _require_own(workspace)
     if source == "console":
         from polis.logs import console
 
@@ -172,6 +188,11 @@ def _read_first_boot(workspace: Workspace, lines: int, take: Take) -> None:
             take(line)
         return None
 
+    try:
+        _require_own(workspace)
+    except PolisError as error:
+        output.say(f"what cloud-init printed cannot be had: {error}")
+        return
     request = inside.Request("cloud-init", lines)
     if told("cloud-init's output in the VM", lambda each: inside.read(workspace.vm, request, each)) is None:
         return

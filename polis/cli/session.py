@@ -84,8 +84,11 @@ def open_workspace(options: Globals, *, progress: bool = False, **overrides: Any
 
 
 @contextlib.contextmanager
-def reporting(options: Globals, *, stream: bool = False) -> Iterator[None]:
-    """Turn a failure into its words and its exit code; a `stream` of events ends with a result event instead."""
+def reporting(options: Globals, *, stream: bool = False, compact: bool = False) -> Iterator[None]:
+    """Turn a failure into its words and its exit code; a `stream` of events ends with a result event instead.
+
+    `compact` is for a command that prints an object a line: its error document is one of them.
+    """
     import typer
 
     from polis import log
@@ -99,7 +102,7 @@ def reporting(options: Globals, *, stream: bool = False) -> Iterator[None]:
         problem = caught
     else:
         return
-    _report(problem, options, stream=stream)
+    _report(problem, options, stream=stream, compact=compact)
     raise typer.Exit(int(problem.exit_code))
 
 
@@ -117,7 +120,7 @@ def confirm(question: str, options: Globals) -> None:
         raise UsageError("not confirmed", remains="nothing was changed")
 
 
-def _report(problem: PolisError, options: Globals, *, stream: bool) -> None:
+def _report(problem: PolisError, options: Globals, *, stream: bool, compact: bool) -> None:
     from polis import log
     from polis.events import Finished, describe
     from polis.phase import Phase
@@ -130,7 +133,8 @@ def _report(problem: PolisError, options: Globals, *, stream: bool) -> None:
         final = Finished(outcome="failed", phase=phase, exit_code=int(problem.exit_code), error=describe(problem))
         output.document(final.payload(), compact=True)
     elif options.json:
-        output.document({"schema": 1, "exit_code": int(problem.exit_code), "error": describe(problem)})
+        document = {"schema": 1, "exit_code": int(problem.exit_code), "error": describe(problem)}
+        output.document(document, compact=compact)
     else:
         path = own_log.path if own_log is not None and _is_told_in(own_log, options) else None
         output.error(problem, log=path, colour=not options.no_color)

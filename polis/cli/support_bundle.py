@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polis.cli import output
-from polis.cli.session import globals_of, open_workspace, reporting
-from polis.errors import ConfigurationError, PolisError, UsageError
+from polis.cli.session import globals_of, open_workspace, reporting, specification
+from polis.errors import PolisError, UsageError
 
 if TYPE_CHECKING:
     from polis.cli.globals import Globals
+    from polis.config import Spec
     from polis.support import Written
     from polis.workspace import Workspace
 
@@ -32,15 +33,15 @@ def support_bundle(context: typer.Context, file: File = None) -> None:
     """
     options = globals_of(context)
     with reporting(options):
-        from polis import paths, support
+        from polis import hiding, paths, support
         from polis.events import timestamp
 
         now = datetime.now(UTC)
-        workspace = _opened(options)
-        name = _name(options) if isinstance(workspace, PolisError) else workspace.name
+        spec, workspace = _specified(options), _opened(options)
+        name = spec.name if spec is not None else _name(options)
         target = file if file is not None else Path(f"polis-support-{name}-{now:%Y%m%dT%H%M%SZ}.tar.gz")
         places = paths.find()
-        support.learn(name, places, None if isinstance(workspace, PolisError) else workspace.spec)
+        hiding.learn(name, places, spec)
         about = {"workspace": name, "created_at": timestamp(now)}
         done = support.write(target, support.parts(name, places, workspace), about)
         if options.json:
@@ -49,11 +50,18 @@ def support_bundle(context: typer.Context, file: File = None) -> None:
             output.result(_told(done))
 
 
+def _specified(options: Globals) -> Spec | None:
+    try:
+        return specification(options)
+    except PolisError:
+        return None
+
+
 def _opened(options: Globals) -> Workspace | PolisError:
-    """Return the workspace, or why there is none: a configuration that cannot be read may be what is to be reported."""
+    """Return the workspace, or why there is none: a configuration, a record or a tool may be what is to be reported."""
     try:
         return open_workspace(options)
-    except ConfigurationError as error:
+    except PolisError as error:
         return error
 
 

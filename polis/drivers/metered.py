@@ -147,4 +147,8 @@ def described(argv: Sequence[str]) -> str:
         return f"polis {words[own]}.{words[own + 1]}"
     if not words:
         return "a shell"
-    return words[0] if len(words) == 1 else f"{words[0]} and {len(words) - 1} more words"
+    # One word of the command line may be a whole line for a shell, and may begin with a variable's value.
+    first, *more = words[0].split() or [""]
+    name = first if first and "=" not in first else "a command"
+    count = len(more) + len(words) - 1
+    return f"{name} and {count} more words" if count else name

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from polis.errors import UsageError
-from polis.redaction import redact
+from polis.redaction import redact, without_beginning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,8 @@ WIDTH = 4096
 """Characters of a line that are shown."""
 
 TORN = 512
-"""Characters dropped from a line that was cut: a secret that the cut went through is no longer known by its rest."""
+"""Characters dropped from a line that was cut: a secret that the cut went through is no longer known by its rest.
+What of a longer one is left is known by its beginning."""
 
 CHUNK = 64 * 1024
 
@@ -40,7 +41,7 @@ def plain(text: str, *, is_cut: bool = False) -> str:
     """Return a line without secrets, escape sequences, control and invisible characters, of a bearable length."""
     line = redact(_visible(_ESCAPE.sub("", text)))
     if is_cut:
-        return f"{line[:-TORN]}…"
+        return f"{without_beginning(line[:-TORN])}…"
     return line if len(line) <= WIDTH else f"{line[:WIDTH]}…"
 
 
@@ -87,13 +88,14 @@ class Growing:
         self._path = path
         self._at = begin
         self._rest = b""
+        self._is_passing = False
 
     def read(self) -> list[str]:
         """Return the complete lines that were added, as they are."""
         try:
             with self._path.open("rb") as file:
                 if file.seek(0, os.SEEK_END) < self._at:
-                    self._at, self._rest = 0, b""
+                    self._at, self._rest, self._is_passing = 0, b"", False
                 file.seek(self._at)
                 return self._lines(file)
         except FileNotFoundError:
@@ -103,9 +105,14 @@ class Growing:
         data = file.read(CHUNK)
         self._at += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > CHUNK:
-            lines.append(self._rest)
+        if self._is_passing and lines:
+            del lines[0]
+            self._is_passing = False
+        if self._is_passing:
             self._rest = b""
+        elif len(self._rest) > CHUNK:
+            lines.append(self._rest)  # of a line without an end the beginning: its next part may begin within a secret
+            self._rest, self._is_passing = b"", True
         return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
 
 

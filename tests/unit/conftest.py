@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+from polis import redaction
+
 
 class ProcessStarted(BaseException):
     """Not an Exception, so that no handler of the code under test can hide it."""
@@ -29,6 +31,12 @@ def _no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 def _no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test here cuts the power, and hundreds of real fsyncs take half a minute."""
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test calls a secret is a word to the next."""
+    monkeypatch.setattr(redaction, "_hidden", set())
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2] / "polis"
 
 LEAVES = {
+    "addresses",
     "polis",
     "durable",
     "errors",
@@ -49,15 +50,17 @@ BELOW: dict[str, set[str]] = {
     "diagram": {"machine"},
     "pictures": {"diagram"},
     "status": {"assessment", "ownership", "states", "guest"},
-    "ownership": {"states", "drivers"},
+    "ownership": {"states", "guest", "drivers"},
     "site": {"cloudinit"},
     "assembly": {"offline", "agents", "contents", "vault", "site", "states", "guest", "bundle", "cloudinit", "drivers"},
     "workspace": {"assembly", "machine", "plan", "status"}
     | {"offline", "agents", "bundle", "ownership", "states", "guest", "drivers"},
     "doctor": {"assembly", "drivers", "status", "workspace"},
     "logs": {"guest", "drivers"},
-    "support": {"agents", "doctor", "logs", "workspace"},
-    "cli": {"agents", "bundle", "drivers", "logs", "support", "workspace", "assembly", "doctor", "plan", "status"}
+    "hiding": {"agents"},
+    "support": {"doctor", "logs", "ownership", "workspace"},
+    "cli": {"hiding", "ownership"}
+    | {"agents", "bundle", "drivers", "logs", "support", "workspace", "assembly", "doctor", "plan", "status"}
     | {"diagram", "pictures"},
     "__main__": {"cli"},
 }

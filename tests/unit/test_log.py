@@ -276,12 +276,50 @@ def test_the_stream_for_scripts_has_driver_calls_only_with_verbose(terminal: Ter
     assert verbose[-1] == "result"
 
 
+def test_of_a_traceback_no_half_secret_is_left_where_it_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_hidden", {SECRET})
+    run = log.begin(tmp_path, "up")
+    started(run)
+    end = "y" * (log.TRACEBACK_LIMIT - len(SECRET) // 2 - 1)  # and the newline behind it
+    run.broke(ValueError(SECRET + end))
+    told = entries(run.path)[-1]["traceback"]
+    assert SECRET[-5:] not in told
+    assert len(told) == log.TRACEBACK_LIMIT
+
+
+def test_who_gave_the_lock_back_no_longer_owns_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "SIZE", 100)
+    run = log.begin(tmp_path, "up")
+    started(run)
+    warn(run, "." * 200)
+    run.take(events.CommandEnded(command="up", outcome="failed", exit_code=75, duration_s=1.0))
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    run.failed(RegistryUnavailable("no"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept, "another may be writing it: it is not set aside"
+    assert entries(run.path)[-1]["event"] == "error"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere there is no reading at a place")
+def test_a_line_is_not_glued_to_one_that_was_torn(tmp_path: Path) -> None:
+    (tmp_path / log.FILE).write_text('{"event": "torn')
+    run = log.begin(tmp_path, "up")
+    started(run)
+    warn(run, "whole")
+    first, *rest = run.path.read_text().splitlines()
+    assert first == '{"event": "torn'
+    assert [json.loads(line)["event"] for line in rest] == ["command.started", "warning"]
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
         (["sudo", "-n", "python3", "-I", "-c", "code", "placing", "place", '{"key": "k"}'], "polis placing.place"),
         (["curl", "-H", SECRET], "curl and 2 more words"),
         (["true"], "true"),
+        ([f"PGPASSWORD={SECRET} psql"], "a command and 1 more words"),
+        ([f"curl -H {SECRET}", SECRET], "curl and 3 more words"),
+        ([f"KEY={SECRET}"], "a command"),
+        ([" "], "a command"),
         ([], "a shell"),
         (["sudo", "-n", "python3", "-I", "-c", SECRET], "sudo and 5 more words"),
     ],

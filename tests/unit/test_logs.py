@@ -15,7 +15,7 @@ from polis.cli.globals import command_of, hoist
 from polis.errors import GuestCommandFailed, GuestUnreachable, NotFound, UsageError
 from polis.guest.session import Guest
 from polis.logs import console, inside, own
-from polis.logs.lines import TORN, WIDTH, Growing, moment, plain, tail
+from polis.logs.lines import CHUNK, TORN, WIDTH, Growing, moment, plain, tail
 from polis.process import Completed
 from tests.simulated import SimulatedDriver
 
@@ -292,6 +292,27 @@ def test_of_a_line_that_was_cut_the_end_is_dropped(monkeypatch: pytest.MonkeyPat
     assert SECRET[:4] not in shown
     assert len(shown) == 4009 - TORN + 1
     assert len(plain("y" * (WIDTH + 5))) == WIDTH + 1
+
+
+def test_of_a_long_secret_that_was_cut_no_beginning_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "".join(f"key{number:05d}" for number in range(1024))
+    monkeypatch.setattr(redaction, "_hidden", {long, SECRET})
+    assert plain("it is " + long[:4000], is_cut=True) == "it is …"
+    assert plain("it is kind " + "." * TORN, is_cut=True) == "it is kind …"
+
+
+def test_what_follows_the_beginning_of_an_endless_line_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text("x" * (CHUNK + 1))
+    growing = Growing(file, 0)
+    taken: list[str] = []
+    for _ in range(3):
+        taken += growing.read()
+        with file.open("a") as written:
+            written.write(SECRET)
+    with file.open("a") as written:
+        written.write("\nnext\n")
+    assert [line[:4] for line in (*taken, *growing.read())] == ["xxxx", "next"]
 
 
 def test_the_tail_of_a_file_begins_with_a_whole_line(tmp_path: Path) -> None:

@@ -186,11 +186,85 @@ def test_a_configuration_that_cannot_be_read_is_what_is_reported(driver: Simulat
 def test_nothing_is_taken_from_a_vm_that_is_somebody_else_s(driver: SimulatedDriver, tmp_path: Path) -> None:
     type_("up --to launched")
     driver.printed = {"guest": ["private"]}
+    driver.console = tmp_path / "console.log"
+    driver.console.write_text("private")
     with driver.change() as machine:
         machine["owner"] = "somebody-else"
     assert type_("support-bundle b.tar.gz").exit_code == 0
     assert "private" not in "".join(members(tmp_path / "b.tar.gz").values())
-    assert "not this workspace's" in manifest(tmp_path / "b.tar.gz")["omitted"]["guest/journal.log"]
+    omitted = manifest(tmp_path / "b.tar.gz")["omitted"]
+    for part in ("console.log", "guest/journal.log", "guest/services.log", "guest/containers.txt"):
+        assert "this workspace did not create it" in omitted[part]
+
+
+@pytest.mark.parametrize("is_configured", [True, False])
+def test_a_record_that_cannot_be_read_is_what_is_reported(
+    driver: SimulatedDriver, tmp_path: Path, is_configured: bool
+) -> None:
+    if is_configured:
+        (tmp_path / "polis.yaml").write_text("name: mine\n")
+    name = "mine" if is_configured else "polis"
+    (paths.find().workspace(name) / "state.json").mkdir(parents=True)
+    assert type_("support-bundle b.tar.gz").exit_code == 0
+    told = manifest(tmp_path / "b.tar.gz")
+    assert told["workspace"] == name
+    assert "state.json" in told["omitted"]["status.json"]
+    assert "record.json" in told["omitted"]
+    assert "versions.json" in told["parts"]
+
+
+def test_documents_stay_documents_whatever_is_hidden(driver: SimulatedDriver, tmp_path: Path) -> None:
+    (tmp_path / "polis.yaml").write_text("env: {FIGURE: 8589934592, WORD: 'schema'}\n")
+    type_("up --to launched")
+    odd = "a\u2028b\u0085c"
+    entry = {
+        "event": "warning",
+        "message": odd,
+        "token": 12345678,
+        "figure": 8589934592,
+        "said": "8589934592 password=x1y2z3",
+    }
+    with (paths.find().workspace("polis") / "journal.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    assert type_("support-bundle b.tar.gz").exit_code == 0
+    found = members(tmp_path / "b.tar.gz")
+    documents = {name: json.loads(text) for name, text in found.items() if name.endswith(".json")}
+    assert documents["configuration.json"]["memory"] == 8589934592
+    struck = redaction.STRUCK
+    assert json.loads(found["journal.jsonl"].split("\n")[-2]) == {
+        "event": "warning",
+        "message": odd,
+        "token": struck,
+        "figure": 8589934592,
+        "said": f"{struck} password={struck}",
+    }
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "xyz", "user:"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_a_value_is_known_in_base64_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch, before: str, encode: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(redaction, "_hidden", set())
+    value = "k\u00fc?>~\u00ff-long-enough"  # with characters in which the alphabets differ
+    scrubbing.hide_all([value])
+    whole = encode(f"{before}{value} and more".encode()).decode()
+    told = scrubbing.scrubbed(whole)
+    assert told.count(redaction.STRUCK) == 1
+    struck_out = len(whole) - len(told.replace(redaction.STRUCK, ""))
+    assert struck_out >= len(value.encode()) * 4 // 3 - 2, "all but the characters that its neighbours have a part in"
+
+
+def test_private_keys_are_found_in_one_pass_however_many_begin() -> None:
+    begin, end = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+    struck = redaction.STRUCK
+    assert scrubbing.scrubbed(f"a {begin}\nx | SEC\n{end} b") == f"a {struck} b"
+    assert scrubbing.scrubbed(f"a {begin}\nMIIE\nSEC= | b") == f"a {struck}| b"
+    assert scrubbing.scrubbed(f"{begin} | A {begin} | B {end} c {end}") == f"{struck} c {end}"
+    far = "." * scrubbing.PEM_LIMIT
+    assert scrubbing.scrubbed(f"{begin}{far}{end}") == f"{struck}{far}{end}"
+    # Looking for an end from each beginning would take a minute here.
+    assert scrubbing.scrubbed(f"{begin}|\n" * 70_000) == f"{struck}|\n" * 70_000
 
 
 def failing(problem: BaseException) -> Callable[[], str]:
@@ -242,8 +316,12 @@ def test_names_and_dates_beside_the_secrets_stay_readable(tmp_path: Path, monkey
         ("PASSWORD=abcdefgh next", "PASSWORD=[redacted] next"),
         ('"api_key": "abcdefgh", "b": 1', '"api_key": "[redacted]", "b": 1'),
         ("secrets_kept: 123456", "secrets_kept: 123456"),
-        ("http://proxy.example:3128/a@b", "http://proxy.example:3128/a@b"),
+        ("http://proxy.example:3128/a@b", "http://[redacted]@b"),  # as well `proxy.example` with the password `3128/a`
+        ("http://proxy.example:3128/a b@c", "http://proxy.example:3128/a b@c"),
         ("ftp://u:p@h", "ftp://[redacted]@h"),
+        ("get https://TOKEN@h/x: refused", "get https://[redacted]@h/x: refused"),
+        ("'https://u:p@ss/w@h/x' not found", "'https://[redacted]@h/x' not found"),
+        ("https://h/x?X-Amz-Signature=abc&sig=d is gone", "https://h/x?[redacted] is gone"),
         ("token: null", "token: null"),
     ],
 )

@@ -6,6 +6,7 @@ import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
+from polis.addresses import without_credentials
 from polis.drivers.multipass.transfer import digest
 from polis.errors import ConfigurationError, HostUnsuitable, IntegrityError
 
@@ -29,7 +30,7 @@ def refuse_unbootable(image: Image) -> None:
     if image.kernel is not None or image.initrd is not None:
         raise HostUnsuitable(
             "Multipass cannot boot an image with a kernel of its own",
-            cause=f"the image {image.disk.location} brings one",
+            cause=f"the image {without_credentials(image.disk.location)} brings one",
             remains="nothing was changed",
             hint="choose an image with a boot loader, such as `image: 24.04`, or `--driver qemu`",
         )
@@ -45,10 +46,11 @@ def argument(image: Image, host: Host, disclose: Callable[[str], None]) -> str:
         return image.alias
     location = image.disk.location
     if location.startswith("https://"):
-        disclose(f"Multipass fetches {location} itself and does not compare its sha256")
+        disclose(f"Multipass fetches {without_credentials(location)} itself and does not compare its sha256")
         return location
     if "://" in location:
-        raise ConfigurationError(f"{location} is neither a path nor an https:// address", hint="correct `image`")
+        told = without_credentials(location)
+        raise ConfigurationError(f"{told} is neither a path nor an https:// address", hint="correct `image`")
     _verify(location, image.disk.sha256)
     return file_address(location, host)
 

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from typing import IO, TYPE_CHECKING, Any
 
+from polis.addresses import without_credentials
 from polis.drivers.qemu import space
 from polis.errors import ConfigurationError, HostUnsuitable, Transient
 from polis.retry import Backoff, call
@@ -76,11 +77,15 @@ def _attempt(opener: urllib.request.OpenerDirector, url: str, part: Path, on_pro
             resumed = response.status == http.client.PARTIAL_CONTENT
             _receive(response, part, have if resumed else 0, on_progress)
     except urllib.error.HTTPError as error:
-        raise _refused(error, url, part) from error
+        raise _refused(error, without_credentials(url), part) from error
     except urllib.error.URLError as error:
-        raise _unreachable(error.reason, url) from error
+        raise _unreachable(error.reason, without_credentials(url)) from error
+    except http.client.InvalidURL:
+        # Its words are a part of the address, and may be the password.
+        told = without_credentials(url)
+        raise ConfigurationError(f"{told} cannot be fetched: it is no address", hint="check `image`") from None
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-        raise _unreachable(error, url) from error
+        raise _unreachable(error, without_credentials(url)) from error
 
 
 def _receive(response: Any, part: Path, have: int, on_progress: Callable[[str], None]) -> None:

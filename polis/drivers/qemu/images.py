@@ -136,15 +136,21 @@ def digest(path: Path) -> str:
 
 def _check(artifact: Artifact) -> None:
     if not re.fullmatch(r"[0-9a-f]{64}", artifact.sha256):
-        raise ConfigurationError(f"the sha256 of {artifact.location} is not 64 lower-case hex digits")
+        raise ConfigurationError(f"the sha256 of {_told(artifact.location)} is not 64 lower-case hex digits")
     if "://" in artifact.location:
         if not artifact.location.startswith("https://"):
             raise ConfigurationError(
-                f"{artifact.location} is not fetched over an encrypted connection",
+                f"{_told(artifact.location)} is not fetched over an encrypted connection",
                 hint="give an https:// address or the path of a file",
             )
     elif not Path(artifact.location).is_absolute():
-        raise ConfigurationError(f"the image's path {artifact.location} is not absolute")
+        raise ConfigurationError(f"the image's path {_told(artifact.location)} is not absolute")
+
+
+def _told(location: str) -> str:
+    from polis.addresses import without_credentials
+
+    return without_credentials(location)
 
 
 def _open_source(location: str) -> IO[bytes]:
@@ -176,7 +182,7 @@ def _publish(temporary: Path, final: Path) -> None:
 
 def _mismatch(artifact: Artifact, actual: str) -> IntegrityError:
     return IntegrityError(
-        f"{artifact.location} does not have the expected content",
+        f"{_told(artifact.location)} does not have the expected content",
         cause=f"sha256 expected {artifact.sha256}\nsha256 found    {actual}",
         remains="nothing was changed",
         hint="check the file and its sha256; do not use it before they agree",
