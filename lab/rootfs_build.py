@@ -97,7 +97,9 @@ def host_apt_options() -> list[str]:
     return [line.removesuffix(";") for line in dump.splitlines() if not line.endswith(' "";')]
 
 
-def command(root: Path, *, mirror: str, apt_options: Sequence[str]) -> list[str]:
+def command(
+    root: Path, *, mirror: str, apt_options: Sequence[str], suite: str, packages: Sequence[str], customize: Path
+) -> list[str]:
     """Return the mmdebstrap call that fills `root`."""
     return [
         "mmdebstrap",
@@ -109,9 +111,9 @@ def command(root: Path, *, mirror: str, apt_options: Sequence[str]) -> list[str]
         f"--keyring={KEYRINGS}",
         *(f"--aptopt={option}" for option in (*APT_OPTIONS, *apt_options)),
         *(f"--dpkgopt={option}" for option in DPKG_OPTIONS),
-        f"--include={','.join(PACKAGES)}",
-        f"--customize-hook={CUSTOMIZE}",
-        SUITE,
+        f"--include={','.join(packages)}",
+        f"--customize-hook={customize}",
+        suite,
         str(root),
         mirror,
     ]
@@ -154,15 +156,28 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def build(root: Path, *, log: Path) -> None:
-    """Install the root file system into the (absent) directory `root`; raises LabError if that fails."""
+    """Install the VM image's root file system into the (absent) directory `root`; raises LabError if that fails."""
+    install(root, suite=SUITE, packages=PACKAGES, overlay=OVERLAY, customize=CUSTOMIZE, log=log)
+
+
+def install(root: Path, *, suite: str, packages: Sequence[str], overlay: Path, customize: Path, log: Path) -> None:
+    """Install a release with these packages into the (absent) directory `root`; raises LabError if that fails."""
     if os.geteuid() != 0:
-        raise LabError("building the lab's VM image needs root: file owners and device nodes are made as they are")
+        raise LabError("building the lab's images needs root: file owners and device nodes are made as they are")
     # Nothing else of the caller's environment: a PYTHONDONTWRITEBYTECODE, say, would slow every boot.
     env = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG": "C.UTF-8",
-        "LAB_ROOTFS": str(OVERLAY),
+        "LAB_ROOTFS": str(overlay),
         # Ours is made by lab/initrd.py; the distribution's takes ten seconds to make and more to boot.
         "INITRD": "No",
     }
-    run_logged(command(root, mirror=host_mirror(), apt_options=host_apt_options()), log=log, env=env)
+    argv = command(
+        root,
+        mirror=host_mirror(),
+        apt_options=host_apt_options(),
+        suite=suite,
+        packages=packages,
+        customize=customize,
+    )
+    run_logged(argv, log=log, env=env)
