@@ -5,7 +5,7 @@ POLIS := .venv/bin/polis --config lab/polis.yaml
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # What the machine needs: QEMU and OpenSSH for `polis up`; the rest builds and serves the lab.
-PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static gpg gpg-agent zstd shellcheck iproute2
+PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static gpg gpg-agent zstd shellcheck iproute2 lxd lxd-client dnsmasq-base uidmap iptables squashfs-tools
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps lab up down test test-unit test-e2e test-lasting test-multipass crash fuzz lint types schema lock bench ci clean
