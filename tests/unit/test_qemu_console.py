@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from polis.drivers import terminaltext
 from polis.drivers.qemu import console
 
 
@@ -24,11 +25,11 @@ from polis.drivers.qemu import console
     ],
 )
 def test_clean(raw: str, shown: str) -> None:
-    assert console.clean(raw) == shown
+    assert terminaltext.clean(raw) == shown
 
 
 def test_long_lines_are_cut() -> None:
-    assert len(console.clean("x" * 10_000)) == console.WIDTH
+    assert len(terminaltext.clean("x" * 10_000)) == terminaltext.WIDTH
 
 
 def test_tail_shows_only_the_current_start(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import time
-import unicodedata
 from typing import TYPE_CHECKING
+
+from polis.drivers import terminaltext
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,24 +17,8 @@ LIMIT = 1024 * 1024
 TAIL = 64 * 1024
 """Bytes read from the end."""
 
-WIDTH = 200
-"""Characters of a line that are shown."""
-
 _ALL = TAIL
 _MARK = "--- polis switched on at "
-_ESCAPE = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
-    r"|\][^\x07\x1b]*(?:\x07|\x1b\\)"  # window titles
-    r"|[ -/]+[0-~]|[0-~])"  # character sets, resets
-)
-
-
-def clean(text: str) -> str:
-    """Return a line without escape sequences and control or invisible characters, cut to WIDTH."""
-    plain = _ESCAPE.sub("", text)
-    visible = (" " if char == "\t" else char for char in plain if char == "\t" or _shown(char))
-    line = "".join(visible).strip()
-    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
 
 
 def tail(path: Path, count: int) -> tuple[str, ...]:
@@ -65,10 +49,4 @@ def begin(path: Path) -> None:
 
 def _lines(text: str) -> tuple[str, ...]:
     current = text.rpartition(_MARK)[2].partition("\n")[2] if _MARK in text else text
-    lines = (clean(line) for line in re.split(r"[\r\n]+", current))
-    return tuple(line for line in lines if line)
-
-
-def _shown(char: str) -> bool:
-    # Category C holds controls, but also the marks that turn the direction of writing.
-    return unicodedata.category(char)[0] != "C" and char not in "\u2028\u2029"
+    return terminaltext.lines(current)
