@@ -11,6 +11,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any, Self
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 ALIAS = "lab"
 """The image's name in this LXD."""
-STARTED = ("lxd", "lxc monitor", "dnsmasq")
-"""Programs that the daemon starts; each has the directory in its command line."""
+STARTED = re.compile(r"\[lxc monitor\] |(\S*/)?(lxd|dnsmasq)( |$)")
+"""How the command lines begin of what the daemon starts; each has the directory in it."""
 LIMIT = 120.0
 """Seconds for one command of the client."""
 NETWORKS = [ipaddress.ip_network(f"10.{second}.0.0/24") for second in range(90, 120)]
@@ -82,6 +83,7 @@ class Lxd:
         self.stop()  # what a killed one left
         for path in (self.home, self.client):
             path.mkdir(parents=True, mode=0o711)
+        _require_open(self.home)
         self.resume()
         try:
             self.call("lxd", "init", "--preseed", stdin=json.dumps(self._preseed()))  # JSON is YAML
@@ -143,10 +145,12 @@ class Lxd:
         return done.stdout
 
     def leftovers(self, name: str) -> list[str]:
-        """Return what is there of an instance: processes, mounts, files."""
-        found = [str(process.cmdline()) for process in self._processes() if name in " ".join(process.cmdline())]
-        found += [mount for mount in self._mounts() if name in mount]
-        return found + [str(path) for path in self.home.rglob(f"*{name}*") if path.is_dir()]
+        """Return what is there of an instance: monitor, mounts, directories; but LXD keeps the logs of deleted ones."""
+        lines = [" ".join(process.cmdline()) for process in self._processes()]
+        found = [line for line in lines if line.endswith(f" {name}")]
+        found += [mount for mount in self._mounts() if name in mount.split("/")]
+        places = [path for depth in ("*", "*/*", "*/*/*") for path in self.home.glob(f"{depth}/{name}")]
+        return found + [str(path) for path in places if self.home / "logs" not in path.parents]
 
     def _preseed(self) -> dict[str, Any]:
         network = {
@@ -182,14 +186,20 @@ class Lxd:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                words = process.cmdline()
-                if words and any(name in words[0] for name in STARTED) and str(self.home) in " ".join(words):
+                if STARTED.match(line := " ".join(process.cmdline())) and str(self.home) in line:
                     found.append(process)
         return found
 
     def _mounts(self) -> list[str]:
         with open("/proc/self/mounts", encoding="utf-8") as table:  # noqa: PTH123 -- a file of the kernel's
             return [line.split()[1] for line in table if line.split()[1].startswith(f"{self.home}/")]
+
+
+def _require_open(directory: Path) -> None:
+    """Raise LabError unless everybody may pass to the directory: a container's root is nobody out here."""
+    for path in directory.parents:
+        if not path.stat().st_mode & 0o001:
+            raise LabError(f"no container starts below {path}, where only its owner may enter")
 
 
 def _end(processes: list[psutil.Process]) -> None:
