@@ -1,0 +1,163 @@
+"""What the server says of an instance (`GET /1.0/instances/<name>`), as typed records. Unknown keys are ignored."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from polis.drivers.base import Hardware, Instance, InstanceState
+from polis.drivers.incus.tool import size_of
+
+OWNER = "user.polis.owner"
+WORKSPACE = "user.polis.workspace"
+USER = "user.polis.user"
+"""Who runs commands in it: the default user of the image that it was made from."""
+
+USUAL_USER = "ubuntu"
+
+NEVER = "1970-01-01"
+"""How `last_used_at` begins for an instance that was never started."""
+
+STATES: dict[str, tuple[InstanceState, str]] = {
+    "Running": (InstanceState.RUNNING, ""),
+    "Ready": (InstanceState.RUNNING, ""),
+    "Started": (InstanceState.RUNNING, ""),
+    "Thawed": (InstanceState.RUNNING, ""),
+    "Stopped": (InstanceState.STOPPED, ""),
+    "Pending": (InstanceState.STARTING, ""),
+    "Starting": (InstanceState.STARTING, ""),
+    "Frozen": (InstanceState.SUSPENDED, ""),
+    "Freezing": (InstanceState.SUSPENDED, "freezing"),
+    "Stopping": (InstanceState.UNKNOWN, "stopping"),
+    "Cancelling": (InstanceState.UNKNOWN, "cancelling"),
+    "Aborting": (InstanceState.UNKNOWN, "aborting"),
+    "Error": (InstanceState.UNKNOWN, "the server cannot tell: its cluster member may be away"),
+}
+"""Every word of the status codes 100 to 199 (shared/api/status_code.go), the same in LXD 5.0 and Incus 6."""
+
+
+class Unreadable(Exception):
+    """The tool printed something else than what was asked for."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An instance, with what only this driver wants to know.
+
+    `fresh` says that it was never started; `kind` is virtual-machine or container, `location` the cluster's member,
+    `user` whom commands run as.
+    """
+
+    instance: Instance
+    fresh: bool
+    kind: str
+    location: str
+    user: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the server is, and whether it makes VMs."""
+
+    name: str
+    version: str
+    vms: bool
+    clustered: bool
+
+
+def seen(text: str, driver: str) -> Seen:
+    """Return the instance. Raises Unreadable."""
+    found = _object(text)
+    name, status = found.get("name"), found.get("status")
+    config = found.get("expanded_config") or found.get("config")
+    if not isinstance(name, str) or not isinstance(status, str) or not isinstance(config, dict):
+        raise Unreadable("an instance without name, status or configuration")
+    state, detail = STATES.get(status, (InstanceState.UNKNOWN, f"its server calls it {status}"))
+    instance = Instance(
+        driver,
+        name,
+        state,
+        owner=str(config.get(OWNER) or "") or None,
+        ipv4=_addresses(found.get("state")),
+        detail=detail,
+        hardware=_hardware(config, found.get("expanded_devices")),
+    )
+    return Seen(
+        instance,
+        fresh=str(found.get("last_used_at", "")).startswith(NEVER),
+        kind=str(found.get("type", "")),
+        location=str(found.get("location", "")),
+        user=str(config.get(USER) or USUAL_USER),
+    )
+
+
+def server(text: str) -> Server:
+    """Return what `GET /1.0` says. Raises Unreadable."""
+    environment = _object(text).get("environment")
+    if not isinstance(environment, dict):
+        raise Unreadable("the server does not describe itself")
+    return Server(
+        name=str(environment.get("server", "")),
+        version=str(environment.get("server_version", "")),
+        vms="qemu" in str(environment.get("driver", "")).split(" | "),
+        clustered=bool(environment.get("server_clustered")),
+    )
+
+
+def creating(text: str, name: str) -> bool:
+    """Return whether the operations of `GET /1.0/operations?recursion=1` create this instance. Raises Unreadable."""
+    running = _object(text or "{}").get("running") or []
+    if not isinstance(running, list):
+        raise Unreadable("running operations that are no list")
+    for operation in running:
+        if not isinstance(operation, dict):
+            continue
+        resources = operation.get("resources")
+        named = (resources.get("instances") or []) if isinstance(resources, dict) else []
+        if "reating instance" in str(operation.get("description")) and any(_is(path, name) for path in named):
+            return True
+    return False
+
+
+def _is(path: object, name: str) -> bool:
+    return str(path).partition("?")[0].rpartition("/")[2] == name
+
+
+def _hardware(config: dict[str, Any], devices: object) -> Hardware | None:
+    root = devices.get("root") if isinstance(devices, dict) else None
+    disk = size_of(str(root.get("size", ""))) if isinstance(root, dict) else None
+    memory, cpus = size_of(str(config.get("limits.memory", ""))), str(config.get("limits.cpu", ""))
+    if disk is None or memory is None or not cpus.isdecimal():
+        return None
+    return Hardware(int(cpus), memory, disk)
+
+
+def _addresses(state: object) -> tuple[str, ...]:
+    """Return the addresses of the interfaces that the server gave it; those of bridges inside it have no other end."""
+    networks = (state.get("network") or {}) if isinstance(state, dict) else {}
+    found = []
+    for interface in networks.values() if isinstance(networks, dict) else ():
+        if not interface.get("host_name"):
+            continue
+        entries = interface.get("addresses") or []
+        found += [each.get("address") for each in entries if each.get("scope") == "global"]
+    return tuple(str(address) for address in found if _is_ipv4(address))
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(str(error)) from error
+    if not isinstance(value, dict):
+        raise Unreadable("not a JSON object")
+    return value
+
+
+def _is_ipv4(text: object) -> bool:
+    try:
+        return ipaddress.ip_address(str(text)).version == 4  # noqa: PLR2004 -- IPv4
+    except ValueError:
+        return False
