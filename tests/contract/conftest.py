@@ -14,11 +14,20 @@ from pathlib import Path
 
 import pytest
 
+from lab.lxd import Lxd
 from polis.drivers.base import Driver, LaunchRequest
-from tests.contract.subjects import MultipassSubject, QemuSubject, RealMultipassSubject, Subject, lab_image
+from tests.contract.subjects import (
+    ROOT,
+    LxdSubject,
+    MultipassSubject,
+    QemuSubject,
+    RealMultipassSubject,
+    Subject,
+    lab_image,
+)
 from tests.fakes.multipass.install import installed
 
-KINDS = ["qemu", "multipass", *(["multipass-real"] if os.environ.get("POLIS_TEST_MULTIPASS") == "real" else [])]
+KINDS = ["qemu", "multipass", "lxd", *(["multipass-real"] if os.environ.get("POLIS_TEST_MULTIPASS") == "real" else [])]
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -38,6 +47,11 @@ def _subject(kind: str, directories: pytest.TempPathFactory, stack: contextlib.E
         return QemuSubject(directories.mktemp("qemu"), Path(runtime), lab_image())
     if kind == "multipass-real":
         return RealMultipassSubject()
+    if kind == "lxd":
+        # Not pytest's directory: that is closed to all but its owner, and a container's root is somebody else.
+        directory = ROOT / ".lab" / "lxd-contract"
+        stack.enter_context(Lxd(directory, shared=ROOT / ".lab"))
+        return LxdSubject(directory)
     fake = stack.enter_context(installed(directories.mktemp("multipass")))
     fake.takes("contract", prepare=0.1, boot=0.4)
     fake.takes("beside", prepare=0.5, boot=5.0)  # longer than all the launches that are killed

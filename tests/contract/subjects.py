@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -12,7 +13,13 @@ from typing import Any, Protocol
 import psutil
 import pytest
 
+from lab import lxd as lab_lxd
+from lab.lxd import Lxd
 from polis.drivers.base import Artifact, Driver, Image, LaunchRequest
+from polis.drivers.incus.client import Client
+from polis.drivers.incus.driver import IncusDriver
+from polis.drivers.incus.settings import Settings
+from polis.drivers.incus.tool import LXD
 from polis.drivers.multipass.driver import MultipassDriver
 from polis.drivers.multipass.patience import Patience
 from polis.drivers.qemu.driver import QemuDriver
@@ -192,6 +199,57 @@ class RealMultipassSubject(MultipassRequests):
 
     def _multipass(self, *argv: str) -> str:
         return subprocess.run(["multipass", *argv], check=True, capture_output=True, text=True, timeout=400).stdout
+
+
+@dataclass(frozen=True)
+class LxdSubject:
+    """A real LXD of the lab's own, whose containers boot a real systemd and run a real cloud-init."""
+
+    directory: Path
+
+    @property
+    def lxd(self) -> Lxd:
+        return Lxd(self.directory, shared=ROOT / ".lab")
+
+    @property
+    def driver(self) -> Driver:
+        # This LXD's directory instead of the machine's: what a user's shell would have, other processes too.
+        os.environ.update(self.lxd.environment)
+        settings = Settings(image=lab_lxd.ALIAS, kind="container")
+        return IncusDriver(settings, client=Client(LXD, settings))
+
+    def request(self, name: str, owner: str) -> LaunchRequest:
+        return LaunchRequest(
+            name=name,
+            owner=owner,
+            image=Image(disk=Artifact("", "")),
+            cpus=2,
+            memory=GIBIBYTE,
+            disk=6 * GIBIBYTE,
+            user_data=USER_DATA,
+            timeout=600.0,
+        )
+
+    def crash(self, name: str) -> None:
+        psutil.Process(self._state(name)["pid"]).kill()
+
+    def machines(self, name: str) -> int:
+        return len([each for each in self.lxd.leftovers(name) if "lxc monitor" in each])
+
+    def leftovers(self, name: str) -> list[str]:
+        return [str(row) for row in self.lxd.instances() if row == name] + self.lxd.leftovers(name)
+
+    @property
+    def moments(self) -> tuple[float, ...]:
+        return (0.3, 0.5, 0.7, 0.9, 1.2, 1.6)
+
+    @property
+    def booting(self) -> float:
+        return 2.0
+
+    def _state(self, name: str) -> dict[str, Any]:
+        state: dict[str, Any] = self.lxd.instances()[name]["state"]
+        return state
 
 
 def lab_image() -> Image:
