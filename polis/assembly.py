@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from polis.config import ArtifactSpec, ImageSpec, Spec
     from polis.config_site import OfflineSpec
     from polis.drivers.base import Driver
+    from polis.drivers.incus.settings import Settings
     from polis.events import Event
     from polis.offline.export import Origin
     from polis.paths import Paths
@@ -38,13 +39,25 @@ def driver(
     What is configured wins, then what the workspace was made with (`recorded`), then Multipass where it is installed,
     and else QEMU.
     """
-    if (spec.driver or recorded or _usual_driver()) == "multipass":
+    name = spec.driver or recorded or _usual_driver()
+    if name == "multipass":
         from polis.drivers.multipass.driver import MultipassDriver
 
         return MultipassDriver(disclose=disclose)
+    if name == "incus":
+        from polis.drivers.incus.driver import IncusDriver
+
+        return IncusDriver(incus_settings(spec), disclose=disclose)
     from polis.drivers.qemu.driver import QemuDriver
 
     return QemuDriver(data=paths.data, cache=paths.cache, runtime=paths.runtime, accel=spec.accel, disclose=disclose)
+
+
+def incus_settings(spec: Spec) -> Settings:
+    """Return the driver's view of the section `incus`."""
+    from polis.drivers.incus.settings import Settings
+
+    return Settings(**spec.incus.model_dump())
 
 
 def _usual_driver() -> str:
@@ -213,9 +226,11 @@ class SpecifiedBirth:
 
         image = image_of(self.spec.image)
         parts = (image.disk.sha256, image.user, _hash(image.kernel), _hash(image.initrd), image.cmdline)
-        return fingerprint.of(
-            {"image": "\n".join(parts), "cloud-init": user_data(self.spec).fingerprint, "driver": self.driver}
-        )
+        inputs = {"image": "\n".join(parts), "cloud-init": user_data(self.spec).fingerprint, "driver": self.driver}
+        if self.driver == "incus":
+            # Its images come from the server's store, and an instance stays what it is.
+            inputs["incus"] = f"{image.alias}\n{self.spec.incus.image}\n{self.spec.incus.kind}"
+        return fingerprint.of(inputs)
 
     @property
     def hardware(self) -> Hardware:

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from polis import __version__, defaults
 from polis.config_agent import AgentChoice, EnvName, EnvValue  # noqa: TC001 -- the same
+from polis.config_incus import IncusSpec
 from polis.config_site import MirrorsSpec, OfflineSpec, ProxySpec, Section, Sha256
 from polis.errors import ConfigurationError
 from polis.paths import at_home
@@ -138,7 +139,7 @@ class Spec(Section):
     """All that can be configured, with its defaults."""
 
     name: Name = defaults.NAME
-    driver: Literal["qemu", "multipass"] | None = None
+    driver: Literal["qemu", "multipass", "incus"] | None = None
     image: ImageSpec = Field(default_factory=lambda: ImageSpec.model_validate(CATALOG["24.04"]))
     cpus: Annotated[int, Field(ge=1, le=512)] = 4
     memory: Annotated[Size, Field(ge=_GIB // 2, le=1024 * _GIB)] = 8 * _GIB
@@ -152,6 +153,7 @@ class Spec(Section):
     images_lock: Path | None = None
     cloud_init: Path | None = None
     accel: Literal["auto", "kvm", "hvf", "tcg"] = defaults.ACCEL
+    incus: IncusSpec = Field(default_factory=IncusSpec)
     retry: RetrySpec = Field(default_factory=RetrySpec)
     ports: tuple[PortSpec, ...] = ()
     mirrors: MirrorsSpec = Field(default_factory=MirrorsSpec)

@@ -23,7 +23,7 @@ NAME_PATTERN: Final = r"^[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?$"
 """Multipass' rule for instance names, which is also a safe file name and host name."""
 NAME_LIMIT: Final = 63
 """Characters of a name."""
-DRIVERS: Final = ("qemu", "multipass")
+DRIVERS: Final = ("qemu", "multipass", "incus")
 ACCEL: Final = "auto"
 TIMEOUT: Final = 900.0
 """Seconds for each phase."""

@@ -147,6 +147,7 @@ SAMPLES = {
     "offline": "./workspace.tar",
     "images_lock": "./images.lock",
     "cloud_init": "./cloud-init.yaml",
+    "incus": "{remote: cluster, project: agents, image: 'images:ubuntu/24.04/cloud', kind: vm}",
     "retry": "{attempts: 6, base: 2, cap: 60, deadline: 10m, silence: 90}",
     "ports": '["8080:8080"]',
     "mirrors": "{archive: https://mirror.example/ubuntu}",

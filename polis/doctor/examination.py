@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from polis import assembly
-from polis.doctor import embedded, health, machine, multipass, network
+from polis.doctor import embedded, health, incus, machine, multipass, network
 from polis.doctor.findings import Finding, Level
 from polis.errors import PolisError
 
@@ -36,6 +36,10 @@ def _driver(spec: Spec, chosen: str, facts: machine.Facts) -> Iterator[Finding]:
     if chosen == "multipass":
         yield from machine.bridged(facts)
         yield from multipass.examine(spec.name)
+    elif chosen == "incus":
+        from polis.drivers.incus.driver import IncusDriver
+
+        yield from incus.examine(IncusDriver(assembly.incus_settings(spec)).server, spec.incus.kind)
     elif chosen == "qemu":
         yield from embedded.examine(spec.accel)
 

@@ -20,6 +20,8 @@ from tests.simulated import SimulatedDriver
         ("qemu", "multipass", True, "qemu"),
         ("multipass", "qemu", False, "multipass"),
         (None, "qemu", True, "qemu"),
+        ("incus", "qemu", True, "incus"),
+        (None, "incus", True, "incus"),
         (None, "multipass", False, "multipass"),
         (None, None, True, "multipass"),
         (None, None, False, "qemu"),
