@@ -22,4 +22,5 @@ systemctl_in disable \
 # wait-online waits two minutes for links nobody configured; the rest is for hardware and consoles.
 systemctl_in mask \
     systemd-networkd-wait-online.service cloud-init-hotplugd.socket console-getty.service getty@tty1.service \
-    systemd-journald-audit.socket systemd-network-generator.service proc-sys-fs-binfmt_misc.automount
+    systemd-journald-audit.socket systemd-network-generator.service \
+    proc-sys-fs-binfmt_misc.automount systemd-binfmt.service

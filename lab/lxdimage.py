@@ -40,6 +40,7 @@ PACKAGES = (
     "python3",
     "sudo",
     "systemd-sysv",
+    "udev",  # systemd-networkd touches no link that udev has not announced
 )
 HERE = Path(__file__).resolve().parent
 OVERLAY = HERE / "containerfs"
