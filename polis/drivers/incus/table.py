@@ -77,8 +77,8 @@ ACCESS = (
 DAEMON = (
     Row(
         "daemon-down",
-        r"dial unix|unix\.socket: read|unix.*connection reset|unix socket not accessible|[Dd]aemon not running|"
-        r"(daemon|server) is (shutting down|starting up|not running)",
+        r"dial unix|unix\.socket: read|unix.*connection reset|unix socket not accessible|"
+        r"[Dd]aemon (not running|doesn't appear)|(daemon|server) is (shutting down|starting up|not running)",
         DriverUnavailable,
         "start it (`{service}`), or look why it does not run; then run the command again",
     ),

@@ -1,0 +1,268 @@
+"""Waiting for an instance, with a clock of its own: what takes minutes in the field takes none here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from polis.drivers.base import Instance, InstanceState
+from polis.drivers.incus import arrival, table
+from polis.drivers.incus.arrival import Actions, Arrival
+from polis.drivers.incus.failures import Failure, ToolFailure
+from polis.drivers.incus.patience import Patience, patiently
+from polis.drivers.incus.records import Seen
+from polis.drivers.incus.tool import LXD
+from polis.errors import (
+    ConfigurationError,
+    DriverUnavailable,
+    ForeignInstance,
+    GuestUnreachable,
+    HostUnsuitable,
+    InstanceMissing,
+    LaunchFailed,
+)
+from polis.retry import Backoff
+
+ROWS = {row.name: row for row in (*table.ROWS, table.NO_ANSWER, table.UNRECOGNIZED)}
+
+
+def failure(name: str, verb: str = "init") -> ToolFailure:
+    return ToolFailure(Failure(ROWS[name], verb, 1, f"Error: {name}"))
+
+
+@dataclass
+class Field:
+    """A server with at most one instance, and a virtual time. What is in `failures` is raised, one for each deed."""
+
+    state: InstanceState | None = None
+    fresh: bool = True
+    under_way: bool = False
+    now: float = 0.0
+    answers_at: float = 0.0
+    owner: str = "ours"
+    deeds: list[str] = field(default_factory=list)
+    failures: dict[str, list[ToolFailure]] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    at: Callable[[float], None] = lambda _now: None
+
+    def look(self) -> Seen | None:
+        self.at(self.now)
+        self._fail("look")
+        if self.state is None:
+            return None
+        instance = Instance("incus", "polis", self.state, owner=self.owner)
+        return Seen(instance, fresh=self.fresh, kind="container", location="", user="ubuntu")
+
+    def create(self, _limit: float) -> None:
+        self._do("create")
+        self.state, self.fresh = InstanceState.STOPPED, True
+
+    def start(self, _limit: float) -> None:
+        self._do("start")
+        self.state, self.fresh = InstanceState.RUNNING, False
+
+    def remove(self) -> None:
+        self._do("remove")
+        self.state = None
+
+    def answer(self) -> None:
+        if self.now < self.answers_at:
+            raise GuestUnreachable("the guest is not ready", cause="no user yet")
+
+    def check(self, seen: Seen, _surprised: bool) -> None:
+        if seen.instance.owner != "ours":
+            raise ForeignInstance("somebody else's")
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def arrive(self, timeout: float = 600, *, create: bool = True) -> None:
+        actions = Actions(
+            look=self.look,
+            creating=lambda: self.under_way,
+            check=self.check,
+            prepare=lambda _: None,
+            start=self.start,
+            answer=self.answer,
+            remove=self.remove,
+            create=self.create if create else None,
+        )
+        Arrival(
+            "polis",
+            LXD,
+            actions,
+            Patience(),
+            self.told.append,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+            backoff=Backoff(base=0.001),
+        ).wait(timeout)
+
+    def _do(self, deed: str) -> None:
+        self.deeds.append(deed)
+        self._fail(deed)
+
+    def _fail(self, deed: str) -> None:
+        if self.failures.get(deed):
+            raise self.failures[deed].pop(0)
+
+
+def test_from_nothing_to_an_answer() -> None:
+    field = Field(answers_at=20)
+    field.arrive()
+    assert field.deeds == ["create", "start"]
+    assert field.told == ["LXD creates the instance", "switching it on", "waiting for the guest to answer"]
+
+
+def test_one_that_runs_is_left_alone() -> None:
+    field = Field(InstanceState.RUNNING)
+    field.arrive()
+    assert field.deeds == []
+
+
+def test_one_that_is_frozen_is_woken() -> None:
+    field = Field(InstanceState.SUSPENDED)
+    field.arrive()
+    assert (field.deeds, field.told[0]) == (["start"], "waking it up")
+
+
+def test_a_creation_that_another_began_is_joined() -> None:
+    """Its record is not there yet while the image is fetched; then it is there, but busy."""
+
+    def at(now: float) -> None:
+        field.under_way = now < 50
+        if now > 30 and field.state is None:
+            field.state = InstanceState.STOPPED
+
+    field = Field(at=at, failures={"start": [failure("busy", "start") for _ in range(20)]})
+    field.arrive()
+    assert "create" not in field.deeds
+    assert field.deeds.count("start") == 21
+    assert field.told[0] == "waiting: an earlier launch is creating it"
+
+
+def test_a_name_that_is_taken_behind_our_back_is_looked_at() -> None:
+    field = Field(failures={"create": [failure("exists")]})
+
+    def at(_now: float) -> None:
+        if field.deeds:
+            field.state, field.owner = InstanceState.STOPPED, "theirs"
+
+    field.at = at
+    with pytest.raises(ForeignInstance):
+        field.arrive()
+    assert field.deeds == ["create"]
+
+
+def test_one_whose_creation_was_cut_off_is_made_anew_once() -> None:
+    broken = failure("incomplete", "start")
+    field = Field(InstanceState.STOPPED, failures={"start": [broken]})
+    field.arrive()
+    assert field.deeds == ["start", "remove", "create", "start"]
+    field = Field(InstanceState.STOPPED, failures={"start": [broken, broken]})
+    with pytest.raises(LaunchFailed, match="cannot be switched on"):
+        field.arrive()
+
+
+def test_one_that_was_on_before_is_never_removed() -> None:
+    field = Field(InstanceState.STOPPED, fresh=False, failures={"start": [failure("incomplete", "start")]})
+    with pytest.raises(LaunchFailed):
+        field.arrive()
+    assert field.deeds == ["start"]
+
+
+def test_one_that_was_just_made_whole_is_not_made_anew() -> None:
+    field = Field(failures={"start": [failure("unrecognized", "start")]})
+    with pytest.raises(LaunchFailed):
+        field.arrive()
+    assert field.deeds == ["create", "start"]
+
+
+def test_what_start_finds_missing_is_never_removed() -> None:
+    field = Field(InstanceState.STOPPED, failures={"start": [failure("incomplete", "start")]})
+    with pytest.raises(LaunchFailed):
+        field.arrive(create=False)
+    assert field.deeds == ["start"]
+    with pytest.raises(InstanceMissing):
+        Field().arrive(create=False)
+
+
+@pytest.mark.parametrize("name", ["no-image", "no-project", "unknown-remote"])
+def test_what_the_user_must_mend_is_told_at_once(name: str) -> None:
+    field = Field(failures={"create": [failure(name)]})
+    with pytest.raises(ConfigurationError, match="polis cannot be created"):
+        field.arrive()
+    assert field.deeds == ["create"]
+
+
+@pytest.mark.parametrize("name", ["storage-full", "full", "no-root-disk"])
+def test_what_the_machine_lacks_is_told_at_once(name: str) -> None:
+    with pytest.raises(HostUnsuitable):
+        Field(failures={"create": [failure(name)]}).arrive()
+
+
+def test_an_image_that_did_not_come_is_fetched_again_but_not_for_ever() -> None:
+    field = Field(failures={"create": [failure("download-failed"), failure("download-failed")]})
+    field.arrive()
+    assert field.deeds == ["create", "create", "create", "start"]
+    field = Field(failures={"create": [failure("download-failed") for _ in range(99)]})
+    with pytest.raises(DriverUnavailable):
+        field.arrive()
+    assert len(field.deeds) == arrival.ATTEMPTS
+
+
+def test_a_server_that_restarts_is_waited_for() -> None:
+    field = Field(failures={"look": [failure("daemon-down", "query") for _ in range(30)]})
+    field.arrive()
+    assert field.deeds == ["create", "start"]
+
+
+def test_a_server_that_stays_away_is_told() -> None:
+    field = Field(failures={"look": [failure("daemon-down", "query") for _ in range(999)]})
+    with pytest.raises(DriverUnavailable, match="LXD does not answer"):
+        field.arrive()
+    assert field.now == pytest.approx(Patience().daemon, abs=2)
+
+
+def test_no_rights_are_told_at_once() -> None:
+    field = Field(failures={"look": [failure("no-rights", "query")]})
+    with pytest.raises(HostUnsuitable):
+        field.arrive()
+    assert field.now == 0
+
+
+def test_one_that_keeps_going_off_is_given_up() -> None:
+    field = Field(InstanceState.STOPPED, fresh=False)
+
+    def at(_now: float) -> None:
+        field.state = InstanceState.STOPPED
+
+    field.at = at
+    with pytest.raises(LaunchFailed, match="went off while it was coming up"):
+        field.arrive()
+    assert len(field.deeds) == arrival.STARTS
+
+
+def test_a_guest_that_never_answers_is_left_on_and_told() -> None:
+    field = Field(InstanceState.RUNNING, answers_at=1e9)
+    with pytest.raises(LaunchFailed, match="did not come up within 60 s") as caught:
+        field.arrive(60)
+    assert caught.value.cause == "no user yet"
+    assert "lxc info polis" in caught.value.hint
+    assert field.deeds == []
+
+
+def test_patience_ends() -> None:
+    clock = [0.0]
+
+    def away() -> None:
+        raise failure("daemon-down", "query")
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    with pytest.raises(ToolFailure):
+        patiently(away, {"daemon-down"}, 5.0, pause=1.0, clock=lambda: clock[0], sleep=sleep)
+    assert clock[0] == pytest.approx(5, abs=1)
