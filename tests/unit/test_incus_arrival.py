@@ -1,4 +1,4 @@
-"""Waiting for an instance, with a clock of its own: what takes minutes in the field takes none here."""
+"""Waiting for an instance, with a clock of its own: what takes minutes in the site takes none here."""
 
 from __future__ import annotations
 
@@ -110,91 +110,91 @@ class Field:
 
 
 def test_from_nothing_to_an_answer() -> None:
-    field = Field(answers_at=20)
-    field.arrive()
-    assert field.deeds == ["create", "start"]
-    assert field.told == ["LXD creates the instance", "switching it on", "waiting for the guest to answer"]
+    site = Field(answers_at=20)
+    site.arrive()
+    assert site.deeds == ["create", "start"]
+    assert site.told == ["LXD creates the instance", "switching it on", "waiting for the guest to answer"]
 
 
 def test_one_that_runs_is_left_alone() -> None:
-    field = Field(InstanceState.RUNNING)
-    field.arrive()
-    assert field.deeds == []
+    site = Field(InstanceState.RUNNING)
+    site.arrive()
+    assert site.deeds == []
 
 
 def test_one_that_is_frozen_is_woken() -> None:
-    field = Field(InstanceState.SUSPENDED)
-    field.arrive()
-    assert (field.deeds, field.told[0]) == (["start"], "waking it up")
+    site = Field(InstanceState.SUSPENDED)
+    site.arrive()
+    assert (site.deeds, site.told[0]) == (["start"], "waking it up")
 
 
 def test_a_creation_that_another_began_is_joined() -> None:
     """Its record is not there yet while the image is fetched; then it is there, but busy."""
 
     def at(now: float) -> None:
-        field.under_way = now < 50
-        if now > 30 and field.state is None:
-            field.state = InstanceState.STOPPED
+        site.under_way = now < 50
+        if now > 30 and site.state is None:
+            site.state = InstanceState.STOPPED
 
-    field = Field(at=at, failures={"start": [failure("busy", "start") for _ in range(20)]})
-    field.arrive()
-    assert "create" not in field.deeds
-    assert field.deeds.count("start") == 21
-    assert field.told[0] == "waiting: an earlier launch is creating it"
+    site = Field(at=at, failures={"start": [failure("busy", "start") for _ in range(20)]})
+    site.arrive()
+    assert "create" not in site.deeds
+    assert site.deeds.count("start") == 21
+    assert site.told[0] == "waiting: an earlier launch is creating it"
 
 
 def test_a_name_that_is_taken_behind_our_back_is_looked_at() -> None:
-    field = Field(failures={"create": [failure("exists")]})
+    site = Field(failures={"create": [failure("exists")]})
 
     def at(_now: float) -> None:
-        if field.deeds:
-            field.state, field.owner = InstanceState.STOPPED, "theirs"
+        if site.deeds:
+            site.state, site.owner = InstanceState.STOPPED, "theirs"
 
-    field.at = at
+    site.at = at
     with pytest.raises(ForeignInstance):
-        field.arrive()
-    assert field.deeds == ["create"]
+        site.arrive()
+    assert site.deeds == ["create"]
 
 
 def test_one_whose_creation_was_cut_off_is_made_anew_once() -> None:
     broken = failure("incomplete", "start")
-    field = Field(InstanceState.STOPPED, failures={"start": [broken]})
-    field.arrive()
-    assert field.deeds == ["start", "remove", "create", "start"]
-    field = Field(InstanceState.STOPPED, failures={"start": [broken, broken]})
+    site = Field(InstanceState.STOPPED, failures={"start": [broken]})
+    site.arrive()
+    assert site.deeds == ["start", "remove", "create", "start"]
+    site = Field(InstanceState.STOPPED, failures={"start": [broken, broken]})
     with pytest.raises(LaunchFailed, match="cannot be switched on"):
-        field.arrive()
+        site.arrive()
 
 
 def test_one_that_was_on_before_is_never_removed() -> None:
-    field = Field(InstanceState.STOPPED, fresh=False, failures={"start": [failure("incomplete", "start")]})
+    site = Field(InstanceState.STOPPED, fresh=False, failures={"start": [failure("incomplete", "start")]})
     with pytest.raises(LaunchFailed):
-        field.arrive()
-    assert field.deeds == ["start"]
+        site.arrive()
+    assert site.deeds == ["start"]
 
 
 def test_one_that_was_just_made_whole_is_not_made_anew() -> None:
-    field = Field(failures={"start": [failure("unrecognized", "start")]})
+    site = Field(failures={"start": [failure("unrecognized", "start")]})
     with pytest.raises(LaunchFailed):
-        field.arrive()
-    assert field.deeds == ["create", "start"]
+        site.arrive()
+    assert site.deeds == ["create", "start"]
 
 
 def test_what_start_finds_missing_is_never_removed() -> None:
-    field = Field(InstanceState.STOPPED, failures={"start": [failure("incomplete", "start")]})
+    site = Field(InstanceState.STOPPED, failures={"start": [failure("incomplete", "start")]})
     with pytest.raises(LaunchFailed):
-        field.arrive(create=False)
-    assert field.deeds == ["start"]
+        site.arrive(create=False)
+    assert site.deeds == ["start"]
     with pytest.raises(InstanceMissing):
         Field().arrive(create=False)
 
 
 @pytest.mark.parametrize("name", ["no-image", "no-project", "unknown-remote"])
 def test_what_the_user_must_mend_is_told_at_once(name: str) -> None:
-    field = Field(failures={"create": [failure(name)]})
+    site = Field(failures={"create": [failure(name)]})
     with pytest.raises(ConfigurationError, match="polis cannot be created"):
-        field.arrive()
-    assert field.deeds == ["create"]
+        site.arrive()
+    assert site.deeds == ["create"]
 
 
 @pytest.mark.parametrize("name", ["storage-full", "full", "no-root-disk"])
@@ -204,54 +204,54 @@ def test_what_the_machine_lacks_is_told_at_once(name: str) -> None:
 
 
 def test_an_image_that_did_not_come_is_fetched_again_but_not_for_ever() -> None:
-    field = Field(failures={"create": [failure("download-failed"), failure("download-failed")]})
-    field.arrive()
-    assert field.deeds == ["create", "create", "create", "start"]
-    field = Field(failures={"create": [failure("download-failed") for _ in range(99)]})
+    site = Field(failures={"create": [failure("download-failed"), failure("download-failed")]})
+    site.arrive()
+    assert site.deeds == ["create", "create", "create", "start"]
+    site = Field(failures={"create": [failure("download-failed") for _ in range(99)]})
     with pytest.raises(DriverUnavailable):
-        field.arrive()
-    assert len(field.deeds) == arrival.ATTEMPTS
+        site.arrive()
+    assert len(site.deeds) == arrival.ATTEMPTS
 
 
 def test_a_server_that_restarts_is_waited_for() -> None:
-    field = Field(failures={"look": [failure("daemon-down", "query") for _ in range(30)]})
-    field.arrive()
-    assert field.deeds == ["create", "start"]
+    site = Field(failures={"look": [failure("daemon-down", "query") for _ in range(30)]})
+    site.arrive()
+    assert site.deeds == ["create", "start"]
 
 
 def test_a_server_that_stays_away_is_told() -> None:
-    field = Field(failures={"look": [failure("daemon-down", "query") for _ in range(999)]})
+    site = Field(failures={"look": [failure("daemon-down", "query") for _ in range(999)]})
     with pytest.raises(DriverUnavailable, match="LXD does not answer"):
-        field.arrive()
-    assert field.now == pytest.approx(Patience().daemon, abs=2)
+        site.arrive()
+    assert site.now == pytest.approx(Patience().daemon, abs=2)
 
 
 def test_no_rights_are_told_at_once() -> None:
-    field = Field(failures={"look": [failure("no-rights", "query")]})
+    site = Field(failures={"look": [failure("no-rights", "query")]})
     with pytest.raises(HostUnsuitable):
-        field.arrive()
-    assert field.now == 0
+        site.arrive()
+    assert site.now == 0
 
 
 def test_one_that_keeps_going_off_is_given_up() -> None:
-    field = Field(InstanceState.STOPPED, fresh=False)
+    site = Field(InstanceState.STOPPED, fresh=False)
 
     def at(_now: float) -> None:
-        field.state = InstanceState.STOPPED
+        site.state = InstanceState.STOPPED
 
-    field.at = at
+    site.at = at
     with pytest.raises(LaunchFailed, match="went off while it was coming up"):
-        field.arrive()
-    assert len(field.deeds) == arrival.STARTS
+        site.arrive()
+    assert len(site.deeds) == arrival.STARTS
 
 
 def test_a_guest_that_never_answers_is_left_on_and_told() -> None:
-    field = Field(InstanceState.RUNNING, answers_at=1e9)
+    site = Field(InstanceState.RUNNING, answers_at=1e9)
     with pytest.raises(LaunchFailed, match="did not come up within 60 s") as caught:
-        field.arrive(60)
+        site.arrive(60)
     assert caught.value.cause == "no user yet"
     assert "lxc info polis" in caught.value.hint
-    assert field.deeds == []
+    assert site.deeds == []
 
 
 def test_patience_ends() -> None:
