@@ -27,7 +27,7 @@ SIZE_LIMIT = 1024 * 1024
 
 _PATHS = ("bundle", "cloud_init", "images_lock", "env_file")
 _NESTED_PATHS = {"mirrors": (("docker", "key"), ("registry", "ca"))}
-_STRUCTURED = ("retry", "ports", "image", "mirrors", "proxy", "ca_certs", "env", "offline")
+_STRUCTURED = ("retry", "ports", "image", "mirrors", "proxy", "ca_certs", "env", "offline", "incus")
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ def test_which_tool() -> None:
     assert tool.detect(lambda name: f"/usr/bin/{name}" if name == "lxc" else None) is LXD
     assert tool.detect(lambda name: f"/usr/bin/{name}") is INCUS
     assert tool.detect(lambda _: None) is INCUS
+    assert "snap" in tool.detect(lambda name: f"/snap/bin/{name}" if name == "lxc" else None).service
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ LXD = Tool(
     "lxc",
     "LXD",
     "lxd",
-    service="sudo systemctl restart lxd (sudo snap restart lxd)",
+    service="sudo systemctl restart lxd",
     setup="sudo lxd init",
     server="ubuntu:{}",
 )
@@ -51,7 +52,9 @@ LXD = Tool(
 
 def detect(which: Callable[[str], str | None] = shutil.which) -> Tool:
     """Return the tool of this machine: Incus where both are, and where neither is."""
-    return next((tool for tool in (INCUS, LXD) if which(tool.command)), INCUS)
+    if which(INCUS.command) or not (path := which(LXD.command)):
+        return INCUS
+    return dataclasses.replace(LXD, service="sudo snap restart lxd") if path.startswith("/snap/") else LXD
 
 
 def size(figure: int) -> str:
