@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-ADDRESSES = ("10.0.2.2", "127.0.0.1")
-"""The host as QEMU's user network shows it, and as it shows itself."""
+BRIDGES = tuple(f"10.{second}.0.1" for second in range(90, 120))
+"""The host on the bridges of the lab's containers: whichever of them is free when one is made (lab/lxd.py)."""
+ADDRESSES = ("10.0.2.2", "127.0.0.1", *BRIDGES)
+"""The host as QEMU's user network shows it, as it shows itself, and on the bridges."""
 HOSTS = ("mirror.polis.test", "registry.polis.test")
 """Names that no name server knows: only a proxy that is told where they lead finds the way."""
 NAMES = ("localhost", *HOSTS)

@@ -11,9 +11,12 @@ rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/* "$root"/etc/
 rm -f "$root"/etc/dpkg/dpkg.cfg.d/99mmdebstrap
 
 # Identity belongs to an instance.
-rm -f "$root"/var/lib/dbus/machine-id "$root"/etc/hostname
+rm -f "$root"/etc/ssh/ssh_host_* "$root"/var/lib/dbus/machine-id "$root"/etc/hostname
 : > "$root/etc/machine-id"
 : > "$root/etc/resolv.conf"
+
+# Profiles for programs that are not here would be compiled at every boot. Docker brings its own.
+find "$root/etc/apparmor.d" -maxdepth 1 -type f -delete
 
 systemctl_in() { chroot "$root" systemctl --quiet "$@"; }
 systemctl_in enable systemd-networkd.service

@@ -79,14 +79,15 @@ class FaultProxy:
     """The proxy as an object: `start` binds all ports, `stop` ends every connection.
 
     `registry_port` is the real registry's, `root` the directory with the mirror's files, `certificate` a PEM file with
-    the registry's certificate and its key.
+    the registry's certificate and its key. Clients, but nobody with orders, find the same ports on the address `also`.
     """
 
-    def __init__(self, *, registry_port: int, root: Path, certificate: Path, log: Path) -> None:
+    def __init__(self, *, registry_port: int, root: Path, certificate: Path, log: Path, also: str = "") -> None:
         self.fault = Fault()
         self._registry_port = registry_port
         self._files = FileOrigin(root)
         self._certificate = certificate
+        self._also = also
         self._log_path = log
         self._log = AccessLog(log)
         self._servers: list[asyncio.Server] = []
@@ -106,9 +107,19 @@ class FaultProxy:
             self._serve_admin,
             partial(self._serve_client, secure_mirror),
         ]
-        for port, handler in zip(wanted, handlers, strict=True):
-            self._servers.append(await asyncio.start_server(handler, HOST, port, limit=httpwire.CHUNK))
-        return Ports(*(server.sockets[0].getsockname()[1] for server in self._servers))
+        ports = [await self._listen(handler, HOST, port) for port, handler in zip(wanted, handlers, strict=True)]
+        for port, handler in zip(ports, handlers, strict=True):
+            if self._also and handler != self._serve_admin:
+                await self._listen(handler, self._also, port)
+        return Ports(*ports)
+
+    async def _listen(
+        self, handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], host: str, port: int
+    ) -> int:
+        server = await asyncio.start_server(handler, host, port, limit=httpwire.CHUNK)
+        self._servers.append(server)
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
 
     async def stop(self) -> None:
         """Stop listening, cut what is open, and wait until every handler has ended."""
@@ -291,12 +302,12 @@ def estranged(head: Head) -> Head:
     return replace(head, first=(method, target.replace(faults.SIGNED, faults.FOREIGN, 1), version))
 
 
-async def serve(*, registry_port: int, root: Path, certificate: Path, log: Path, ports: Ports) -> None:
+async def serve(*, registry_port: int, root: Path, certificate: Path, log: Path, ports: Ports, also: str = "") -> None:
     """Run a proxy until SIGTERM or SIGINT."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    proxy = FaultProxy(registry_port=registry_port, root=root, certificate=certificate, log=log)
+    proxy = FaultProxy(registry_port=registry_port, root=root, certificate=certificate, log=log, also=also)
     await proxy.start(ports)
     await ended.wait()
     await proxy.stop()
@@ -309,6 +320,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=int, required=True)
     for name in ("root", "certificate", "log"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--also", default="", help="one more address to listen on")
     given = parser.parse_args(argv)
     asyncio.run(
         serve(
@@ -317,6 +329,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             certificate=given.certificate,
             log=given.log,
             ports=Ports(given.port, given.mirror_port, given.admin_port, given.secure_mirror_port),
+            also=given.also,
         )
     )
 

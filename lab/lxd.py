@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from lab import lxdimage
+from lab import certificates, lxdimage
 from lab.daemon import STOP_LIMIT, Daemon
 from lab.errors import LabError
 from lab.world import lock
@@ -34,7 +34,7 @@ STARTED = re.compile(r"\[lxc monitor\] |(\S*/)?(lxd|dnsmasq)( |$)")
 """How the command lines begin of what the daemon starts; each has the directory in it."""
 LIMIT = 120.0
 """Seconds for one command of the client."""
-NETWORKS = [ipaddress.ip_network(f"10.{second}.0.0/24") for second in range(90, 120)]
+NETWORKS = [ipaddress.ip_network(f"{address}/24", strict=False) for address in certificates.BRIDGES]
 """Where the bridge may be: none of the stack's own networks, nor QEMU's."""
 
 
@@ -64,6 +64,11 @@ class Lxd:
     def environment(self) -> dict[str, str]:
         """What makes `lxc` and `lxd` talk to this LXD and to no other."""
         return {"LXD_DIR": str(self.home), "LXD_CONF": str(self.client)}
+
+    @property
+    def gateway(self) -> str:
+        """The host's address on the bridge. Raises LabError if this LXD does not run."""
+        return self.lxc("network", "get", self.bridge, "ipv4.address").partition("/")[0].strip()
 
     @property
     def pid(self) -> int | None:

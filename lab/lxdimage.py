@@ -26,6 +26,8 @@ FORMAT = 1
 
 SUITE = "bookworm"
 PACKAGES = (
+    "apparmor",
+    "auditd",
     "ca-certificates",
     "cloud-init",
     "curl",
@@ -36,10 +38,15 @@ PACKAGES = (
     "kmod",
     "libnss-myhostname",  # or sudo asks a name server for the machine's own name
     "netcat-openbsd",
+    "openssh-server",
     "procps",
     "python3",
+    # The mirror's Docker is trixie's and runs here, but for these two: theirs want a newer C library. apt leaves alone
+    # what is installed and new enough.
+    "runc",
     "sudo",
     "systemd-sysv",
+    "tini",
     "udev",  # systemd-networkd touches no link that udev has not announced
 )
 HERE = Path(__file__).resolve().parent

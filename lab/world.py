@@ -46,7 +46,9 @@ class World:
     """One lab in one directory. Ports that are 0 are chosen; a world that already runs keeps its own.
 
     Packages, keys and certificates are in `shared` (the same directory, unless told otherwise), so that several worlds
-    have the same. `start()` makes what is missing and returns when everything answers; doing it twice is doing it once.
+    have the same. `bridge` is an address of this host where guests find the servers that do not see its loopback; they
+    listen there too. `start()` makes what is missing and returns when everything answers; doing it twice is doing it
+    once.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class World:
         proxy_port: int = 0,
         mirror_port: int = 0,
         admin_port: int = 0,
+        bridge: str = "",
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.directory = directory.resolve()
@@ -66,6 +69,8 @@ class World:
         self.images_lock = self.directory / "images.lock"
         self.ca = self.shared / "ca.pem"
         self.docker_key = mirror.docker_key(self.shared)
+        self.gateway = bridge or GATEWAY
+        self._bridge = bridge
         self._say = say
         self._wanted = {
             "registry": registry_port,
@@ -148,7 +153,7 @@ class World:
 
     def mirrors(self) -> dict[str, Any]:
         """Return where a guest finds what it installs, as Polis is configured; raises LabError if nothing serves it."""
-        base = f"http://{GATEWAY}:{self.mirror_port}"
+        base = f"http://{self.gateway}:{self.mirror_port}"
         return {
             "docker": {"location": base + DOCKER_PATH, "key": str(self.docker_key)},
             "sysbox": {"places": [base + SYSBOX_PATH], "sha256": sysbox.SHA256},
@@ -223,6 +228,7 @@ class World:
             *("--root", str(root)),
             *("--certificate", str(certificate)),
             *("--log", str(self.directory / "access.jsonl")),
+            *(("--also", self._bridge) if self._bridge else ()),
         ]
         if self._proxy.argv() == argv:
             return
