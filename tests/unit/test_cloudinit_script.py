@@ -28,7 +28,10 @@ for script in "SCRIPTS/$name.$turn" "SCRIPTS/$name"; do
     [ ! -f "$script" ] || { . "$script"; exit; }
 done
 """
-TOOLS = ("curl", "apt-get", "apt-mark", "systemctl", "sysctl", "augenrules", "passwd", "dpkg-query", "sleep", "mount")
+TOOLS = (
+    *("curl", "apt-get", "apt-mark", "systemctl", "systemd-detect-virt", "sysctl", "augenrules", "passwd"),
+    *("dpkg-query", "sleep", "mount"),
+)
 
 UNREACHABLE = "E: Failed to fetch http://m.example/InRelease  503  Service Unavailable [IP: 10.0.2.2 80]"
 
@@ -96,6 +99,7 @@ def guest(tmp_path: Path) -> Guest:
         tool.chmod(0o755)
     guest = Guest(tmp_path)
     guest.teach("curl", fetches(DEB))
+    guest.teach("systemd-detect-virt", "exit 1")
     guest.teach("dpkg-query", 'for package; do :; done; printf "1.0-%s" "$package"')
     return guest
 
@@ -270,6 +274,16 @@ def test_a_step_that_fails_is_named_and_there_is_no_sentinel(guest: Guest, tool:
     assert guest.sentinel is None
     assert guest.failure is not None
     assert (guest.failure["kind"], guest.failure["what"]) == ("failed", step)
+
+
+@pytest.mark.parametrize("tool", ["sysctl", "augenrules"])
+def test_what_only_a_kernel_could_take_ends_the_first_boot_of_all_but_a_container(guest: Guest, tool: str) -> None:
+    guest.teach(tool, "exit 1")
+    guest.teach("systemd-detect-virt", "[ \"$*\" = '--quiet --container' ]")
+    assert guest.boot() == 0
+    assert guest.sentinel is not None
+    guest.teach("systemd-detect-virt", "exit 1")
+    assert guest.boot() != 0
 
 
 def test_the_proxy_is_used(guest: Guest) -> None:
