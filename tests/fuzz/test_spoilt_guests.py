@@ -199,7 +199,7 @@ def test_no_check_stops_the_others(data: bytes, info: bytes, asked: dict[str, An
         (root / "docker.service").mkdir()
         (root / "docker.service" / "cgroup.events").write_bytes(data)
         patch.setattr(checks, "PACKAGES", path)
-        patch.setattr(checks, "CGROUPS", root)
+        patch.setattr(checks, "CGROUPS", (root,))
         patch.setattr(checks, "SOCKETS", (path,))
         here = {key: str(path) if value == "here" else value for key, value in asked.items()}
         (result,) = checks.run([{"name": "it", "look": here}], as_dictionary(info), 0.0)

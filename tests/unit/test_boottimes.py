@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from polis import bootstages
-from polis.guest.remote import boottimes, firstboot, places, provisioning
+from polis.guest.remote import boottimes, firstboot, places, provisioning, uptime
 
 BOOTED = 1_800_000_000.0
 UPTIME = 200.0
@@ -33,7 +33,6 @@ class Machine:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.write("uptime", f"{UPTIME} 1.0\n")
         self.write("status.json", json.dumps(STATUS))
         self.systemd: str | Exception = SYSTEMD
 
@@ -64,11 +63,12 @@ def apt(begun: float, ended: float) -> str:
 def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     found = Machine(tmp_path)
     for module, name, file in (
-        (boottimes, "UPTIME", "uptime"), (boottimes, "APT_HISTORY", "history.log"),
+        (uptime, "CONTAINER", "container"), (uptime, "INIT", "init"), (boottimes, "APT_HISTORY", "history.log"),
         (places, "CLOUD_STATUS", "status.json"), (places, "STATE", ""), (places, "SENTINEL", "provisioned.json"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, tmp_path / file)
     monkeypatch.setattr(time, "time", lambda: BOOTED + UPTIME)
+    monkeypatch.setattr(time, "clock_gettime", lambda _clock: UPTIME)
 
     def run(argv: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         assert argv[:2] == ["systemctl", "show"]

@@ -1,7 +1,8 @@
 """Where the time of the guest's last boot went: kernel, systemd, cloud-init's stages, the steps of its script.
 
-All are seconds since the kernel began. The kernel's own figures come from systemd, which measures them on a clock that
-nobody sets; where a time of day is all there is, what does not fit between boot and now is left out by whoever reads.
+All are seconds since the kernel began, or the container was started. The kernel's own figures come from systemd, which
+measures them on a clock that nobody sets; where a time of day is all there is, what does not fit between boot and now
+is left out by whoever reads.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from polis.guest.remote import places
+from polis.guest.remote import places, uptime
 
 CLOUD_STAGES = ("init-local", "init", "modules-config", "modules-final")
 """In their order; `v1` of cloud-init's status.json has `start` and `finished` of each, in seconds."""
@@ -26,7 +27,6 @@ SYSTEMD_TIMES = ("InitRDTimestampMonotonic", "UserspaceTimestampMonotonic")
 SYSTEMD_LIMIT = 10.0
 """Seconds for systemd to answer."""
 
-UPTIME = Path("/proc/uptime")
 APT_HISTORY = Path("/var/log/apt/history.log")
 HISTORY_BYTES = 65536
 
@@ -39,10 +39,10 @@ def boot() -> dict[str, Any] | None:
     Nobody's work depends on it, so it never raises.
     """
     try:
-        uptime = float(UPTIME.read_text(encoding="ascii").split()[0])
-        booted = time.time() - uptime
+        age = uptime.seconds()
+        booted = time.time() - age
         cloud = _cloud_stages(booted)
-        return {"uptime_s": round(uptime, 3), "stages": [*_before(cloud), *cloud, *_steps(cloud, booted)]}
+        return {"uptime_s": round(age, 3), "stages": [*_before(cloud), *cloud, *_steps(cloud, booted)]}
     except Exception:  # noqa: BLE001 -- see above; the files are other programs' and may hold anything
         return None
 
@@ -62,11 +62,13 @@ def _since_boot(moment: float, booted: float) -> float:
 
 
 def _before(cloud: list[Stage]) -> list[Stage]:
-    """Return kernel and systemd, up to cloud-init's first stage."""
+    """Return kernel and systemd, up to cloud-init's first stage; a container has no kernel that begins with it."""
     times = _systemd_times()
     userspace = times.get("UserspaceTimestampMonotonic", 0.0)
     if not userspace:
         return []
+    if begun := uptime.begun():
+        return [_stage("systemd", max(0.0, userspace - begun), cloud[0]["start_s"])] if cloud else []
     initrd = times.get("InitRDTimestampMonotonic", 0.0)
     stages = [_stage("kernel", 0.0, initrd or userspace)]
     stages += [_stage("initrd", initrd, userspace)] if initrd else []

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = Path("/var/lib/dpkg/status")
-CGROUPS = Path("/sys/fs/cgroup/system.slice")
+CGROUPS = (Path("/sys/fs/cgroup/system.slice"), Path("/sys/fs/cgroup/unified/system.slice"))
+"""Where the system's units are; the second is what a container finds on a server with the older hierarchy beside it."""
 UNITS = Path("/etc/systemd/system")
 SOCKETS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 LISTEN = "0A"
@@ -78,8 +79,8 @@ def _installed(text: str, name: str) -> tuple[str, bool] | None:
 
 
 def _unit(look: dict[str, Any], _facts: dict[str, Any]) -> Finding:
-    events = CGROUPS / look["unit"] / "cgroup.events"
-    runs = events.is_file() and "populated 1" in events.read_text(encoding="ascii")
+    places = [directory / look["unit"] / "cgroup.events" for directory in CGROUPS]
+    runs = any("populated 1" in events.read_text(encoding="ascii") for events in places if events.is_file())
     return runs, f"{look['unit']} running", "running" if runs else "not running"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import calendar
 import time
-from pathlib import Path
 from typing import Any
+
+from polis.guest.remote import uptime
 
 DETAIL_LIMIT = 300
 LINE_LIMIT = 4096
@@ -16,7 +17,7 @@ CLOCK_SLACK = 2.0
 
 def booted_at() -> float:
     """Return when the guest was switched on, in seconds since the epoch."""
-    return time.time() - float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    return time.time() - uptime.seconds()
 
 
 def summary(inspected: dict[str, Any], booted: float) -> dict[str, Any]:
