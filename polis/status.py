@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polis.assessment import assess
+from polis.drivers.base import InstanceKind
 from polis.events import timestamp
 from polis.phase import Phase
 
@@ -71,7 +72,7 @@ def summarise(
         "services": _services(seen.report),
         "checks": _checks(seen, assessment, next_command),
     }
-    told = (*notes, *([foreign.reason] if foreign else []))
+    told = (*notes, *([foreign.reason] if foreign else []), *_isolation(seen))
     return Status(document, told, next_command, is_foreign=foreign is not None)
 
 
@@ -119,8 +120,22 @@ def _instance(seen: Observation) -> dict[str, Any] | None:
         "driver": seen.instance.driver,
         "name": seen.instance.name,
         "state": seen.instance.state.value,
+        "kind": seen.instance.kind.value,
         "ipv4": list(seen.instance.ipv4),
     }
+
+
+def _isolation(seen: Observation) -> list[str]:
+    """Return in words what a container lacks of a VM: nobody shall take one for the other."""
+    if seen.instance is None or seen.instance.kind is not InstanceKind.CONTAINER:
+        return []
+    text = "a system container: it shares its server's kernel, and isolates less than a VM"
+    if seen.report is None:
+        return [text]
+    from polis.guest import checks
+
+    names = [failure.check.name for failure in checks.inapplicable(seen.report)]
+    return [text + (f"; not applicable in it: {', '.join(names)}" if names else "")]
 
 
 def _services(report: GuestReport | None) -> list[dict[str, Any]]:
@@ -171,8 +186,9 @@ def _checks(seen: Observation, assessment: Assessment, next_command: str) -> lis
     failed = {
         failure.check.name: failure
         for phase in (Phase.LAUNCHED, Phase.HEALTHY)
-        for failure in checks.failures(report.checks, phase)
+        for failure in checks.failures(report, phase)
     }
+    failed |= {failure.check.name: failure for failure in checks.inapplicable(report)}
     return [
         _check("guest-answers", f"boot {report.boot_id}", ok=True),
         _check("cloud-init", said, ok=provisioned, mend=next_command),
@@ -184,11 +200,14 @@ def _checks(seen: Observation, assessment: Assessment, next_command: str) -> lis
 def _asked(result: CheckResult, failure: Failure | None) -> dict[str, Any]:
     if failure is None:
         return _check(result.name, result.actual, ok=True)
+    if failure.excused:
+        return {**_check(result.name, failure.detail, ok=False), "state": "not-applicable"}
     return _check(result.name, failure.detail, ok=False, mend=failure.check.mend)
 
 
 def _check(name: str, detail: str, *, ok: bool, mend: str = "") -> dict[str, Any]:
-    return {"name": name, "ok": ok, "detail": detail, "mend": "" if ok else mend}
+    state = "passed" if ok else "failed"
+    return {"name": name, "ok": ok, "state": state, "detail": detail, "mend": "" if ok else mend}
 
 
 def _next(phase: Phase, target: Phase, assessment: Assessment, foreign: Objection | None) -> str:

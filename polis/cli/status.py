@@ -158,7 +158,8 @@ def _condition(state: str) -> str:
 def _instance(instance: dict[str, Any] | None) -> str:
     if instance is None:
         return "none"
-    return f"{instance['name']} ({instance['driver']}), {instance['state']} {' '.join(instance['ipv4'])}".rstrip()
+    kind = "" if instance["kind"] == "vm" else f", {instance['kind']}"
+    return f"{instance['name']} ({instance['driver']}{kind}), {instance['state']} {' '.join(instance['ipv4'])}".rstrip()
 
 
 def _agent(agent: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -186,7 +187,7 @@ def _last_error(error: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 def _failing(checks: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Return the first checks that failed: after a first boot that broke off, nearly all of them do."""
-    failed = [entry for entry in checks if not entry["ok"]]
+    failed = [entry for entry in checks if entry["state"] == "failed"]
     rows = [("failing", f"{entry['name']}: {entry['detail']}") for entry in failed[:SHOWN]]
     if len(failed) > SHOWN:
         rows.append(("", f"and {len(failed) - SHOWN} more checks (`polis status --json` has them all)"))

@@ -37,7 +37,7 @@ def examine(exists: Callable[[], bool], look: Callable[[], Status]) -> Iterator[
         reason = (document["obstacle"] or {}).get("reason", "")
         what = f"{document['workspace']} is {status.phase}" + (f": {reason}" if reason else "")
         yield _of_workspace(problem("workspace", what, why="it is not usable yet", mend=status.next_command))
-    failed = [check for check in document["checks"] if not check["ok"]]
+    failed = [check for check in document["checks"] if check["state"] == "failed"]
     if not any(check["name"] in FIRST for check in failed):
         yield from map(_of_check, failed)
 

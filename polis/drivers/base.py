@@ -28,6 +28,13 @@ class InstanceState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class InstanceKind(StrEnum):
+    """What an instance is: a system container has its server's kernel, which is less isolation than a VM's own."""
+
+    VM = "vm"
+    CONTAINER = "container"
+
+
 @dataclass(frozen=True)
 class Forward:
     """A TCP port of the host's loopback address that leads to a port of the guest."""
@@ -51,7 +58,8 @@ class Instance:
     """A machine as its driver sees it, whether or not it answers.
 
     `owner` is the id of the workspace that created it, where the driver can stamp one on the instance;
-    None means that the instance itself cannot tell. `hardware` is None where the driver cannot tell it cheaply.
+    None means that the instance itself cannot tell. `hardware` is None where the driver cannot tell it cheaply. `kind`
+    is the driver's own knowledge, never what the guest says of itself.
     """
 
     driver: str
@@ -61,6 +69,7 @@ class Instance:
     ipv4: tuple[str, ...] = ()
     detail: str = ""
     hardware: Hardware | None = None
+    kind: InstanceKind = InstanceKind.VM
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,8 @@ class GuestReport(_Part):
     containers: tuple[Container, ...] = ()
     docker: Docker = Docker()
     checks: tuple[CheckResult, ...] = ()
+    shared_kernel: bool = False
+    """Whether its kernel is its server's: not the guest's word, but what the driver says of the instance."""
 
     @property
     def needed(self) -> tuple[Service, ...]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from polis.drivers.base import Driver
+    from polis.drivers.base import Driver, Instance
     from polis.guest.report import GuestReport
 
     Progress = Callable[[dict[str, Any]], None]
@@ -38,16 +38,21 @@ class Guest:
     driver: Driver
     name: str
 
-    def probe(self) -> GuestReport:
-        """Return all evidence. Raises GuestUnreachable, ExecTimeout, GuestCommandFailed."""
+    def probe(self, instance: Instance | None = None) -> GuestReport:
+        """Return all evidence; of what `instance` is, the driver is believed and not the guest.
+
+        Raises GuestUnreachable, ExecTimeout, GuestCommandFailed.
+        """
         from pydantic import ValidationError
 
+        from polis.drivers.base import InstanceKind
         from polis.guest import checks
         from polis.guest.report import GuestReport
 
         answer = self.call("probe", checks.questions(), timeout=PROBE_LIMIT)
+        shared_kernel = instance is not None and instance.kind is InstanceKind.CONTAINER
         try:
-            return GuestReport.model_validate(answer)
+            return GuestReport.model_validate({**answer, "shared_kernel": shared_kernel})
         except ValidationError as error:
             raise GuestCommandFailed("the guest's report cannot be understood", cause=str(error)) from error
 

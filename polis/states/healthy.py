@@ -41,7 +41,7 @@ class Healthy:
         ]
         if sick:
             return lacks("; ".join(sick))
-        failed = checks.failures(report.checks, Phase.HEALTHY)
+        failed = checks.failures(report, Phase.HEALTHY)
         return lacks("; ".join(failure.advice for failure in failed), remedy=failed[0].check.mend) if failed else HOLDS
 
     def has_traces(self, observation: Observation) -> bool:  # noqa: ARG002 -- the protocol of all states

@@ -104,7 +104,7 @@ class Launched:
                 self._tell_boot(answer)
                 return
             time.sleep(INTERVAL)  # a guest that does not wait as it was asked to is not asked without end
-        report = self._bench.guest.probe()
+        report = self._probe()
         raise LaunchFailed(
             f"cloud-init did not finish within {self._bench.timeout:.0f} s (stage: {report.cloud_init.stage})",
             cause="\n".join(report.cloud_init.log),
@@ -116,11 +116,14 @@ class Launched:
         """Return the guest's report, once Docker had time to come up: after a boot it does so beside cloud-init."""
         until = min(deadline, time.monotonic() + DOCKER_GRACE)
         while True:
-            report = self._bench.guest.probe()
+            report = self._probe()
             if not _is_coming_up(report) or time.monotonic() >= until:
                 return report
             self._tell(f"waiting for Docker: {report.docker.error}")
             time.sleep(INTERVAL)
+
+    def _probe(self) -> GuestReport:
+        return self._bench.guest.probe(self._bench.driver.find(name=self._bench.name))
 
     def _verify(self, report: GuestReport) -> None:
         problem = shortcoming(report)
@@ -169,7 +172,7 @@ def _is_coming_up(report: GuestReport) -> bool:
     """Return whether Docker was installed as it must be, and only does not answer yet."""
     if report.sentinel is None or report.cloud_init.errors or not report.docker.error:
         return False
-    return not any("package" in failure.check.look for failure in checks.failures(report.checks, Phase.LAUNCHED))
+    return not any("package" in failure.check.look for failure in checks.failures(report, Phase.LAUNCHED))
 
 
 def _in_words(state: InstanceState) -> str:

@@ -44,6 +44,6 @@ def observe(guest: Guest, created_from: str | None) -> Observation:
     if not seen.is_on:
         return seen
     try:
-        return Observation(instance, report=guest.probe(), created_from=created_from)
+        return Observation(instance, report=guest.probe(instance), created_from=created_from)
     except (GuestUnreachable, ExecTimeout, GuestCommandFailed, InstanceMissing) as error:
         return Observation(instance, trouble=error, created_from=created_from)

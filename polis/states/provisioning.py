@@ -90,7 +90,7 @@ def _changed(report: GuestReport) -> Shortcoming | None:
 
 
 def _failed_checks(report: GuestReport, *, was_well: bool) -> Shortcoming | None:
-    failed = checks.failures(report.checks, Phase.LAUNCHED)
+    failed = checks.failures(report, Phase.LAUNCHED)
     details = tuple(failure.advice for failure in failed)
     if report.docker.error:
         message = f"the Docker engine is not usable: {report.docker.error}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polis.drivers.base import Capabilities, Diagnosis, Instance, InstanceState, LaunchRequest, OnLine
+from polis.drivers.base import Capabilities, Diagnosis, Instance, InstanceKind, InstanceState, LaunchRequest, OnLine
 from polis.errors import ForeignInstance, GuestUnreachable, InstanceMissing
 from polis.guest import shipping
 from polis.process import Completed
@@ -43,6 +43,8 @@ class SimulatedDriver(guest.Conditions):
     stamps: bool = field(default=True, kw_only=True)
     """Whether the owner can be read off the instance; where not, only the record and the guest's marker tell."""
 
+    kind: InstanceKind = field(default=InstanceKind.VM, kw_only=True)
+
     console: Path | None = field(default=None, kw_only=True)
     """The file with a machine's console, if it has one."""
 
@@ -58,7 +60,7 @@ class SimulatedDriver(guest.Conditions):
                 return None
             owner = machine["owner"] if self.stamps else None
             state = InstanceState(machine["state"])
-            return Instance(self.name, name, state, owner=owner, hardware=worlds.hardware(machine))
+            return Instance(self.name, name, state, owner=owner, hardware=worlds.hardware(machine), kind=self.kind)
 
     def launch(self, *, request: LaunchRequest, on_progress: OnProgress = None) -> None:
         with self._call("launch") as half_done:

@@ -50,6 +50,8 @@ class Conditions:
     """Services that start but are never healthy."""
     printed: dict[str, list[str]] = field(default_factory=dict)
     """What each source of `polis.guest.remote.logs` has, or a service by its name."""
+    claims: dict[str, object] = field(default_factory=dict)
+    """What the guest says of itself beyond what it is asked."""
     in_vain: set[str] = field(default_factory=set)
     """Commands that report success and do nothing."""
 
@@ -84,6 +86,7 @@ def probe(machine: Machine, arguments: Arguments, now: Conditions) -> Answer:
             {"name": name, "ok": name not in now.failing, "expected": "1", "actual": now.failing.get(name, "1")}
             for name in (check["name"] for check in arguments["checks"])
         ],
+        **now.claims,
     }
 
 

@@ -13,6 +13,7 @@ from polis import assembly, cli
 from polis.cli.globals import command_of, hoist
 from polis.cli.output import printable
 from polis.cloudinit import document
+from polis.drivers.base import InstanceKind
 from polis.guest.entering import REFUSED
 from tests.simulated import SimulatedDriver
 
@@ -139,7 +140,13 @@ def test_status_json_has_every_promised_key(terminal: Terminal) -> None:
     assert empty["obstacle"] == {"phase": "launched", "reason": "there is no instance"}
     assert full["obstacle"] is None
     assert empty["instance"] is None
-    assert full["instance"] == {"driver": "simulated", "name": "polis", "state": "running", "ipv4": []}
+    assert full["instance"] == {
+        "driver": "simulated",
+        "name": "polis",
+        "state": "running",
+        "kind": "vm",
+        "ipv4": [],
+    }
     assert {service["name"]: service["health"] for service in full["services"]} == {
         "gate": "healthy", "init": "none", "workspace": "healthy",
     }  # fmt: skip
@@ -313,6 +320,36 @@ def test_status_tells_scripts_what_mends_a_check(terminal: Terminal) -> None:
         "docker": "polis exec sudo systemctl restart docker",
     }
     assert {check["mend"] for check in checks if check["ok"]} == {""}
+
+
+def test_a_container_is_healthy_without_what_only_a_kernel_could_give_and_status_says_so(terminal: Terminal) -> None:
+    terminal.driver.kind = InstanceKind.CONTAINER
+    terminal.driver.failing = {"aslr": "0", "audit-rules": "none"}
+    assert terminal.type("up").exit_code == 0
+    document = json.loads(terminal.type("status --json").stdout)
+    assert document["phase"] == "healthy"
+    assert document["instance"]["kind"] == "container"
+    states = {check["name"]: (check["ok"], check["state"], check["mend"]) for check in document["checks"]}
+    assert states["aslr"] == states["audit-rules"] == (False, "not-applicable", "")
+    assert states["shadow"] == (True, "passed", "")
+    shown = terminal.type("status").stdout
+    assert "instance   polis (simulated, container), running" in shown
+    note = "a system container: it shares its server's kernel, and isolates less than a VM; not applicable in it:"
+    assert f"note       {note} aslr, audit-rules\n" in shown
+    assert "failing" not in shown
+    terminal.driver.failing |= {"shadow": "0644 root"}
+    assert json.loads(terminal.type("status --json").stdout)["phase"] == "absent"
+
+
+def test_what_a_vm_says_of_itself_gives_it_no_leniency(terminal: Terminal) -> None:
+    terminal.driver.failing = {"aslr": "0"}
+    terminal.driver.claims = {"shared_kernel": True, "kind": "container"}
+    result = terminal.type("up")
+    assert result.exit_code == 70
+    assert "aslr: expected" in result.stderr
+    document = json.loads(terminal.type("status --json").stdout)
+    assert document["instance"]["kind"] == "vm"
+    assert [check["name"] for check in document["checks"] if check["state"] == "failed"] == ["aslr"]
 
 
 def test_status_tells_some_failed_checks_and_counts_the_rest(terminal: Terminal) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from polis.guest import checks
 from polis.guest.remote import checks as remote
-from polis.guest.report import CheckResult
+from polis.guest.report import CheckResult, CloudInit, GuestReport
 from polis.phase import Phase
 
 DPKG = """\
@@ -82,7 +82,7 @@ def test_a_hold_that_was_lifted_is_mended_in_the_vm_and_covers_every_package_tha
 
 
 def test_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "CGROUPS", tmp_path)
+    monkeypatch.setattr(remote, "CGROUPS", (tmp_path,))
     assert look({"unit": "docker.service"})["ok"] is False
     events = tmp_path / "docker.service" / "cgroup.events"
     events.parent.mkdir()
@@ -229,18 +229,70 @@ def passing() -> dict[str, CheckResult]:
     return {check.name: CheckResult(name=check.name, ok=True) for check in checks.catalogue()}
 
 
+def report(results: dict[str, CheckResult], *, shared_kernel: bool = False) -> GuestReport:
+    return GuestReport(
+        boot_id="1",
+        cloud_init=CloudInit(finished=True),
+        checks=tuple(results.values()),
+        shared_kernel=shared_kernel,
+    )
+
+
 def test_a_check_that_failed_tells_what_was_expected_seen_why_and_what_mends_it() -> None:
     results = {**passing(), "aslr": CheckResult(name="aslr", ok=False, expected="2", actual="0")}
-    (failure,) = checks.failures(tuple(results.values()), Phase.LAUNCHED)
+    (failure,) = checks.failures(report(results), Phase.LAUNCHED)
     assert failure.advice == (
         "aslr: expected 2, saw 0 (addresses must not be predictable; mend: polis exec sudo sysctl --system)"
     )
-    assert checks.failures(tuple(results.values()), Phase.HEALTHY) == []
+    assert checks.failures(report(results), Phase.HEALTHY) == []
 
 
 def test_a_check_that_the_guest_is_silent_about_failed() -> None:
     results = passing()
     del results["clock"]
-    (failure,) = checks.failures(tuple(results.values()), Phase.HEALTHY)
+    (failure,) = checks.failures(report(results), Phase.HEALTHY)
     assert failure.check.name == "clock"
-    assert checks.failures((), Phase.LAUNCHED)
+    assert checks.failures(report({}), Phase.LAUNCHED)
+
+
+OF_THE_KERNEL = {
+    "apparmor",
+    "apparmor-in-docker",
+    "aslr",
+    "audit-rules",
+    "dmesg-restricted",
+    "kernel-pointers-hidden",
+    "no-core-dumps-of-privileged-programs",
+    "ptrace-restricted",
+}
+
+
+def test_a_container_is_excused_what_only_its_servers_kernel_could_give_and_a_vm_nothing() -> None:
+    results = {name: CheckResult(name=name, ok=False, expected="2", actual="0") for name in passing()}
+    launched = {check.name for check in checks.catalogue() if check.phase is Phase.LAUNCHED}
+    vm, container = report(results), report(results, shared_kernel=True)
+    assert {failure.check.name for failure in checks.failures(vm, Phase.LAUNCHED)} == launched
+    assert checks.inapplicable(vm) == []
+    assert {failure.check.name for failure in checks.failures(container, Phase.LAUNCHED)} == launched - OF_THE_KERNEL
+    excused = checks.inapplicable(container)
+    assert {failure.check.name for failure in excused} == OF_THE_KERNEL
+    assert all("its server's kernel: expected 2, saw 0 (" in failure.detail for failure in excused)
+    assert not any("mend" in failure.detail for failure in excused)
+
+
+def test_what_a_container_has_all_the_same_passed_and_silence_is_no_excuse() -> None:
+    results = passing()
+    assert checks.inapplicable(report(results, shared_kernel=True)) == []
+    del results["aslr"]
+    silent = report(results, shared_kernel=True)
+    assert [failure.check.name for failure in checks.failures(silent, Phase.LAUNCHED)] == ["aslr"]
+
+
+def test_units_of_a_container_on_a_server_with_the_older_hierarchy_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "CGROUPS", (tmp_path / "none", tmp_path))
+    events = tmp_path / "docker.service" / "cgroup.events"
+    events.parent.mkdir()
+    events.write_text("populated 1\nfrozen 0\n")
+    assert look({"unit": "docker.service"})["ok"] is True

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from polis.drivers.base import Hardware, Instance, InstanceState
+from polis.drivers.base import Hardware, Instance, InstanceKind, InstanceState
 from polis.drivers.incus.tool import size_of
 
 OWNER = "user.polis.owner"
@@ -16,6 +16,9 @@ USER = "user.polis.user"
 """Who runs commands in it: the default user of the image that it was made from."""
 
 USUAL_USER = "ubuntu"
+
+CONTAINER = "container"
+"""How the server calls a system container."""
 
 NEVER = "1970-01-01"
 """How `last_used_at` begins for an instance that was never started."""
@@ -83,6 +86,7 @@ def seen(text: str, driver: str) -> Seen:
         ipv4=_addresses(found.get("state")),
         detail=detail,
         hardware=_hardware(config, found.get("expanded_devices")),
+        kind=InstanceKind.CONTAINER if found.get("type") == CONTAINER else InstanceKind.VM,
     )
     return Seen(
         instance,
