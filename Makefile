@@ -52,12 +52,12 @@ crash: setup ## Kills, power cuts, failures and races at every point of every co
 fuzz: setup ## Damaged and hostile input of every kind
 	$(PYTHON) -m pytest --numprocesses 2 tests/fuzz
 
-test-e2e: setup ## Tests on real VMs (most of an hour)
+test-e2e: setup ## Tests on real VMs and real containers (more than half an hour)
 	$(PYTHON) -m lab image
 	$(PYTHON) -m lab packages
 	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --durations 25 --verbose -m "not lasting" tests/contract tests/e2e
 
-test-lasting: setup ## The few tests on real VMs that are too long for CI
+test-lasting: setup ## Tests on real VMs that CI leaves out: long ones, and what it runs in a container
 	$(PYTHON) -m lab image
 	$(PYTHON) -m lab packages
 	$(PYTHON) -m pytest --verbose -m lasting tests/e2e

@@ -1,4 +1,7 @@
-"""An agent in a real VM: it gets its key and nobody else does, it stays over a restart, and it is switched in place."""
+"""An agent in a real VM: it gets its key and nobody else does, it stays over a restart, and it is switched in place.
+
+CI runs the same in a container (containers/test_container_agents.py).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import ROOT, User, qemus
+from tests.e2e.conftest import ROOT, User
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.lasting, pytest.mark.timeout(2400)]
 
 BEACON = ROOT / "examples" / "agents" / "beacon"
 KEY = "sk-beacon-4f1c9e0d7b3a2658"
@@ -70,12 +73,12 @@ def said() -> list[str]:
 
 
 def test_an_unmet_key_is_refused_before_anything_starts(user: User, shelf: Path) -> None:
-    machines = len(qemus(user.home))
+    before = user.status()["instance"]
     result = user.type("up", "--agent", "beacon", "--json")
     assert result.code == 78
     assert [event["event"] for event in result.events] == ["result"]
     assert "BEACON_API_KEY" in result.events[0]["error"]["message"]
-    assert len(qemus(user.home)) == machines
+    assert user.status()["instance"] == before
 
 
 def test_an_agent_comes_to_a_running_workspace_and_replaces_one_container(

@@ -1,4 +1,7 @@
-"""What runs inside: certificates, secrets, locked images and upgrades, in a real VM."""
+"""What runs inside: certificates, secrets, locked images and upgrades, in a real VM.
+
+CI runs the same in a container (containers/test_container_contents.py).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from lab.world import NAMESPACE, World
 from polis.vault import FILE, sealed
 from tests.e2e.conftest import User
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.lasting, pytest.mark.timeout(2400)]
 
 PLACED = "/opt/polis/current/.polis"
 

@@ -128,8 +128,8 @@ def test_configure_interrupted_and_killed_then_resumed(user: User) -> None:
     ("mode", "cause"),
     [
         ("unavailable", "503"),
-        ("throttled", "429|too ?many ?requests"),
-        ("hang", "timeout|deadline|nothing"),
+        pytest.param("throttled", "429|too ?many ?requests", marks=pytest.mark.lasting),
+        pytest.param("hang", "timeout|deadline|nothing", marks=pytest.mark.lasting),
         ("outage", "refused|reset|EOF"),
     ],
 )
@@ -311,6 +311,7 @@ def test_stop_then_up_provisions_and_pulls_nothing(user: User, world: World) -> 
     assert pulled(world) == {}
 
 
+@pytest.mark.lasting  # in a container: containers/test_container_lifecycle.py
 def test_a_reboot_in_the_guest_is_the_same(user: User, world: World) -> None:
     boot = user.boot_id()
     booted = user.guest("stat", "-c", "%Y", "/var/lib/polis/provisioned.json")
@@ -358,6 +359,7 @@ def test_a_hardening_that_was_undone_is_told_with_the_command_that_mends_it(user
     assert user.type("status", "--check").code == 0
 
 
+@pytest.mark.lasting  # in a container: containers/test_container_lifecycle.py
 def test_drift_in_the_guest_is_told_and_mended(user: User) -> None:
     user.succeed("up")
     user.guest("docker", "kill", "polis-gate")
@@ -391,6 +393,7 @@ def containers(user: User) -> dict[str, str]:
     return {name: identity for name, _, identity in (line.partition(" ") for line in lines)}
 
 
+@pytest.mark.lasting
 def test_a_second_workspace_degraded_but_complete_lives_beside_the_first_with_a_forward_of_its_own(
     user: User, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ def test_up_to_healthy(someone: User) -> None:
     assert someone.type("doctor").code in (0, 69)  # without hardware virtualization Multipass itself would not do
 
 
+@pytest.mark.lasting
 def test_stop_suspend_and_a_reboot_each_end_in_healthy_and_provision_nothing(fake: Fake, someone: User) -> None:
     booted = someone.guest("stat", "-c", "%Y", "/var/lib/polis/provisioned.json")
     boot = someone.boot_id()
