@@ -91,7 +91,8 @@ class Lxd:
         _require_open(self.home)
         self.resume()
         try:
-            self.call("lxd", "init", "--preseed", stdin=json.dumps(self._preseed()))  # JSON is YAML
+            with lock(self._shared):  # or two that start at once choose the same network
+                self.call("lxd", "init", "--preseed", stdin=json.dumps(self._preseed()))  # JSON is YAML
             parts = (str(image / "metadata.tar.xz"), str(image / "rootfs.squashfs"))
             self.lxc("image", "import", *parts, "--alias", ALIAS)
         except BaseException:
