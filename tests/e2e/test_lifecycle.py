@@ -29,6 +29,12 @@ IMAGES = 9
 PHASES = ["launched", "configured", "images-pulled", "running", "healthy"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _from_nothing(user: User) -> None:
+    """Delete what tests of another file left to this process."""
+    user.succeed("delete", "--all", "-y")
+
+
 def pulled(world: World) -> dict[str, int]:
     """Return how often the manifest of each image was served, read off the registry's access log."""
     counts: dict[str, int] = {}
@@ -424,6 +430,7 @@ def test_a_second_workspace_degraded_but_complete_lives_beside_the_first_with_a_
 
 
 def test_reset_leaves_one_phase_at_a_time_each_seen_in_the_guest(user: User) -> None:
+    user.succeed("up")
     boot = user.boot_id()
     assert user.succeed("reset").stdout == "polis is running\n"
     assert user.succeed("reset").stdout == "polis is images-pulled\n"
