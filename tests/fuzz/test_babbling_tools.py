@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from polis.drivers.base import Forward, Instance
 from polis.drivers.multipass import records
 from polis.drivers.qemu.instance import CorruptRecord, Record
+from polis.drivers.toolcalls import Unreadable
 from tests.fuzz.damage import TOKENS, odd_text, spoilt
 from tests.fuzz.effort import examples
 
@@ -48,7 +49,7 @@ def printed(document: Any) -> st.SearchStrategy[str]:
 @given(text=printed(LIST))
 @example(text="[" * 100_000)
 def test_list_is_read_or_unreadable(text: str) -> None:
-    with contextlib.suppress(records.Unreadable):
+    with contextlib.suppress(Unreadable):
         for row in records.listed(text):
             assert isinstance(row.instance("multipass"), Instance)
             assert {type(word) for word in (row.name, row.state, row.release, *row.ipv4)} == {str}
@@ -59,7 +60,7 @@ def test_list_is_read_or_unreadable(text: str) -> None:
 @example(text='{"multipass": "%s.1.1"}' % ("9" * 5000))
 @example(text='{"multipass": "1.16.0", "multipassd": null}')
 def test_versions_are_read_and_compared_or_unreadable(text: str) -> None:
-    with contextlib.suppress(records.Unreadable):
+    with contextlib.suppress(Unreadable):
         found = records.versions(text)
         assert found.older_than((1, 16, 0)) in (found.client, found.daemon, "")
 
@@ -70,7 +71,7 @@ def test_versions_are_read_and_compared_or_unreadable(text: str) -> None:
 @example(text='{"info": null}')
 @example(text='{"info": {"polis": []}}')
 def test_details_are_read_or_unreadable(text: str) -> None:
-    with contextlib.suppress(records.Unreadable):
+    with contextlib.suppress(Unreadable):
         assert isinstance(records.details(text, "polis"), dict)
 
 

@@ -11,9 +11,10 @@ from polis.drivers.base import Instance, InstanceState
 from polis.drivers.incus import arrival, table
 from polis.drivers.incus.arrival import Actions, Arrival
 from polis.drivers.incus.failures import Failure, ToolFailure
-from polis.drivers.incus.patience import Patience, patiently
+from polis.drivers.incus.patience import Patience
 from polis.drivers.incus.records import Seen
 from polis.drivers.incus.tool import LXD
+from polis.drivers.toolcalls import patiently
 from polis.errors import (
     ConfigurationError,
     DriverUnavailable,

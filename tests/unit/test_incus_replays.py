@@ -10,8 +10,8 @@ import pytest
 
 from polis.drivers.base import Hardware, InstanceState
 from polis.drivers.incus import failures, records, table
-from polis.drivers.incus.records import Unreadable
 from polis.drivers.incus.tool import LXD
+from polis.drivers.toolcalls import Unreadable
 from polis.errors import ConfigurationError, DriverUnavailable, ForeignInstance, HostUnsuitable, PolisError
 from polis.process import Completed
 

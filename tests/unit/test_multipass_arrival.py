@@ -13,8 +13,9 @@ from polis.drivers.multipass.arrival import Actions, Arrival
 from polis.drivers.multipass.client import Client
 from polis.drivers.multipass.failures import Failure, ToolFailure
 from polis.drivers.multipass.host import Host
-from polis.drivers.multipass.patience import Patience, patiently
-from polis.drivers.multipass.records import Listed, Unreadable, Versions, listed, versions
+from polis.drivers.multipass.patience import Patience
+from polis.drivers.multipass.records import Listed, Versions, listed, versions
+from polis.drivers.toolcalls import Unreadable, patiently
 from polis.errors import DriverUnavailable, InstanceMissing, LaunchFailed
 from polis.process import Completed
 from polis.retry import Backoff

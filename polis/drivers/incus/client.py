@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from polis import process
 from polis.drivers.incus import records, table
 from polis.drivers.incus.failures import Failure, ToolFailure, classify, words
+from polis.drivers.toolcalls import Unreadable
 from polis.errors import DriverMissing
 
 if TYPE_CHECKING:
@@ -154,6 +155,6 @@ class Client:
     def _read(self, done: Completed, parse: Callable[[str], Record]) -> Record:
         try:
             return parse(done.stdout)
-        except records.Unreadable as error:
+        except Unreadable as error:
             said = f"{error}: {words(done.stdout)[:200]}"
             raise ToolFailure(Failure(table.GARBLED, done.argv[1], done.code, said)) from error

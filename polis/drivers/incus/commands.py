@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from polis import process
 from polis.drivers.incus import remote
 from polis.drivers.incus.failures import Failure, ToolFailure, classify, words
-from polis.drivers.incus.patience import AWAY, patiently
+from polis.drivers.incus.patience import AWAY
+from polis.drivers.toolcalls import patiently
 from polis.errors import DriverUnavailable, ExecTimeout, GuestUnreachable, HostUnsuitable, InstanceMissing, PolisError
 
 if TYPE_CHECKING:

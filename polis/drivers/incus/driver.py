@@ -13,8 +13,9 @@ from polis.drivers.incus import tool as tools
 from polis.drivers.incus.client import Client
 from polis.drivers.incus.commands import Commands
 from polis.drivers.incus.failures import ToolFailure
-from polis.drivers.incus.patience import AWAY, Patience, patiently
+from polis.drivers.incus.patience import AWAY, Patience
 from polis.drivers.incus.settings import Settings
+from polis.drivers.toolcalls import patiently
 from polis.errors import (
     ForeignInstance,
     GuestUnreachable,

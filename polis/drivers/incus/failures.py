@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from polis.drivers import toolcalls
 from polis.drivers.incus import table
 
 if TYPE_CHECKING:
@@ -38,17 +39,12 @@ class Failure:
         return (as_type or self.row.error)(message, cause=said, hint=tool.hint(self.row.hint))
 
 
-class ToolFailure(Exception):
+class ToolFailure(toolcalls.ToolFailure):
     """A call of the client failed; the driver decides what that means for the user."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(f"{failure.verb}: {failure.row.name}: {failure.words}")
+        super().__init__(failure.row.name, f"{failure.verb}: {failure.row.name}: {failure.words}")
         self.failure = failure
-
-    @property
-    def name(self) -> str:
-        """Return the name of the table's row."""
-        return self.failure.row.name
 
 
 def classify(verb: str, done: Completed) -> Failure:

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
-
-from polis.drivers.incus.failures import ToolFailure
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-Result = TypeVar("Result")
 
 AWAY = frozenset({"daemon-down", "remote-away"})
 """Failures of a server that restarts, or a network that is back in a moment."""
@@ -44,23 +35,3 @@ class Patience:
 
     preparing: float = 600.0
     """For another's creation of an instance that is to be deleted: the server ends no creation before its time."""
-
-
-def patiently(
-    action: Callable[[], Result],
-    rows: Collection[str],
-    seconds: float,
-    *,
-    pause: float,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Result:
-    """Return the action's result, trying again for `seconds` while it fails with one of `rows`. Raises ToolFailure."""
-    until = clock() + seconds
-    while True:
-        try:
-            return action()
-        except ToolFailure as failed:
-            if failed.name not in rows or clock() + pause > until:
-                raise
-        sleep(pause)

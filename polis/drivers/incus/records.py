@@ -9,6 +9,7 @@ from typing import Any
 
 from polis.drivers.base import Hardware, Instance, InstanceKind, InstanceState
 from polis.drivers.incus.tool import size_of
+from polis.drivers.toolcalls import Unreadable
 
 OWNER = "user.polis.owner"
 WORKSPACE = "user.polis.workspace"
@@ -39,10 +40,6 @@ STATES: dict[str, tuple[InstanceState, str]] = {
     "Error": (InstanceState.UNKNOWN, "the server cannot tell: its cluster member may be away"),
 }
 """Every word of the status codes 100 to 199 (shared/api/status_code.go), the same in LXD 5.0 and Incus 6."""
-
-
-class Unreadable(Exception):
-    """The tool printed something else than what was asked for."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from polis import process
 from polis.drivers.multipass import records, table
 from polis.drivers.multipass.failures import Failure, ToolFailure, classify, words
 from polis.drivers.multipass.host import BINARY, INSTALL
+from polis.drivers.toolcalls import Unreadable
 from polis.errors import DriverMissing
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Client:
     def _read(self, done: Completed, parse: Callable[[str], Record]) -> Record:
         try:
             return parse(done.stdout)
-        except records.Unreadable as error:
+        except Unreadable as error:
             said = f"{error}: {words(done.stdout)[:200]}"
             raise ToolFailure(Failure(table.GARBLED, done.argv[1], done.code, said)) from error
 

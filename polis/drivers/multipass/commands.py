@@ -12,7 +12,8 @@ from polis import process
 from polis.drivers.base import InstanceState
 from polis.drivers.multipass import remote, table
 from polis.drivers.multipass.failures import Failure, ToolFailure, classify, words
-from polis.drivers.multipass.patience import AWAY, patiently
+from polis.drivers.multipass.patience import AWAY
+from polis.drivers.toolcalls import patiently
 from polis.errors import ExecTimeout, GuestUnreachable, InstanceMissing, PolisError
 
 if TYPE_CHECKING:

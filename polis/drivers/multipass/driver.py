@@ -15,8 +15,9 @@ from polis.drivers.multipass import remote, userdata
 from polis.drivers.multipass.client import Client
 from polis.drivers.multipass.commands import Commands, there
 from polis.drivers.multipass.failures import ToolFailure
-from polis.drivers.multipass.patience import AWAY, Patience, patiently
+from polis.drivers.multipass.patience import AWAY, Patience
 from polis.drivers.multipass.power import Power
+from polis.drivers.toolcalls import patiently
 from polis.errors import (
     DriverMissing,
     ForeignInstance,

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from polis.drivers import toolcalls
 from polis.drivers.multipass import table
 
 if TYPE_CHECKING:
@@ -45,17 +46,12 @@ class Failure:
         return kind(message, cause=words, remains=remains, hint=host.pick(self.row.hint))
 
 
-class ToolFailure(Exception):
+class ToolFailure(toolcalls.ToolFailure):
     """A call of the client failed; the driver decides what that means for the user."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(f"{failure.verb}: {failure.row.name}: {failure.words}")
+        super().__init__(failure.row.name, f"{failure.verb}: {failure.row.name}: {failure.words}")
         self.failure = failure
-
-    @property
-    def name(self) -> str:
-        """Return the name of the table's row."""
-        return self.failure.row.name
 
 
 def classify(verb: str, done: Completed) -> Failure:

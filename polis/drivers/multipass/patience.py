@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
-
-from polis.drivers.multipass.failures import ToolFailure
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-Result = TypeVar("Result")
 
 AWAY = frozenset({"daemon-down", "no-root-cert"})
 """Failures of a daemon that is starting or restarting: asked again for a while."""
@@ -56,23 +47,3 @@ class Patience:
 
     margin: int = 600
     """What the daemon may wait longer than we do: its own time-out leaves the instance Unknown for good."""
-
-
-def patiently(
-    action: Callable[[], Result],
-    rows: Collection[str],
-    seconds: float,
-    *,
-    pause: float,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Result:
-    """Return the action's result, trying again for `seconds` while it fails with one of `rows`. Raises ToolFailure."""
-    until = clock() + seconds
-    while True:
-        try:
-            return action()
-        except ToolFailure as failed:
-            if failed.name not in rows or clock() + pause > until:
-                raise
-        sleep(pause)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polis.drivers.base import Instance, InstanceState
+from polis.drivers.toolcalls import Unreadable
 
 STATES: dict[str, tuple[InstanceState, str]] = {
     "Running": (InstanceState.RUNNING, ""),
@@ -23,10 +24,6 @@ STATES: dict[str, tuple[InstanceState, str]] = {
     "Unavailable": (InstanceState.UNKNOWN, "its zone is not available"),
 }
 """Every string of format_utils.cpp in 1.16 and 1.17. On QEMU each boot shows Unknown until SSH answers."""
-
-
-class Unreadable(Exception):
-    """The tool printed something else than what was asked for."""
 
 
 @dataclass(frozen=True)
