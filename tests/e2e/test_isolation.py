@@ -8,6 +8,7 @@ where it is open: a test of a wall that would hold without a wall is no test.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -186,10 +187,18 @@ def inside(stand: Stand) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def outside(stand: Stand) -> dict[str, str]:
-    """Return what came through from where it is open."""
+    """Return what came through from where it is open: tried again where a busy machine was too slow to answer."""
     found: dict[str, str] = {}
-    for place in (CONTAINER, VM, BESIDE):
-        found |= stand.try_all(place, [(way, elsewhere(way)) for way in WAYS if way.open_to == place])
+
+    def all_open() -> bool:
+        for place in (CONTAINER, VM, BESIDE):
+            shut = [(way, elsewhere(way)) for way in WAYS if way.open_to == place and way.name not in found]
+            found.update(stand.try_all(place, shut) if shut else {})
+        return len(found) == len(WAYS)
+
+    with contextlib.suppress(pytest.fail.Exception):
+        # Each way's own test says which one stayed shut.
+        eventually(all_open, timeout=120)
     return found
 
 
