@@ -5,30 +5,19 @@ Not `file push`: that works as root, and puts half a file under the name if it i
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import TYPE_CHECKING, Protocol
 
 from polis import durable
+from polis.drivers import files
 from polis.drivers.incus import remote
-from polis.errors import ConfigurationError, GuestCommandFailed, GuestUnreachable, HostUnsuitable, IntegrityError
+from polis.errors import GuestCommandFailed, GuestUnreachable, HostUnsuitable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from polis.process import Completed
-
-PATIENCE = 120.0
-"""Seconds for a transfer of any size, to which the size adds at SLOWEST bytes a second."""
-
-SLOWEST = 256 * 1024
-
-PULL_LIMIT = 3600.0
-"""Seconds for a file whose size is not known before."""
-
-ATTEMPTS = 3
-"""How often a file is fetched whose content is not what its hash was: it may be one that grows."""
 
 
 class Execute(Protocol):
@@ -45,13 +34,10 @@ def push(execute: Execute, source: Path, target: str, mode: int) -> None:
     Raises ConfigurationError if the source cannot be read, GuestCommandFailed with the guest's words if it cannot
     be written there, GuestUnreachable, ExecTimeout.
     """
-    _require_absolute(target)
-    try:
-        size, sha256 = source.stat().st_size, digest(source)
-    except OSError as error:
-        raise ConfigurationError(f"{source} cannot be read", cause=str(error.strerror)) from error
+    files.require_absolute(target)
+    limit, sha256 = files.measured(source)
     argv = remote.receive(target=target, sha256=sha256, mode=mode, nonce=secrets.token_hex(4))
-    done = execute(argv, timeout=PATIENCE + size / SLOWEST, stdin=source)
+    done = execute(argv, timeout=limit, stdin=source)
     failed = f"{source.name} cannot be written to {target} in the guest"
     if done.code == remote.DAMAGED:
         raise GuestUnreachable(failed, cause=done.last_words())
@@ -65,7 +51,7 @@ def pull(execute: Execute, source: str, target: Path) -> None:
     Raises GuestCommandFailed if it cannot be read there, HostUnsuitable if it cannot be written here,
     IntegrityError if its content never was what its hash said.
     """
-    _require_absolute(source)
+    files.require_absolute(source)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         _fetch(execute, source, temporary)
@@ -77,28 +63,13 @@ def pull(execute: Execute, source: str, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def digest(path: Path) -> str:
-    """Return the sha256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _fetch(execute: Execute, source: str, temporary: Path) -> None:
-    for _ in range(ATTEMPTS):
-        done = execute(remote.send(source), timeout=PULL_LIMIT, stdout_to=temporary)
+    for _ in range(files.ATTEMPTS):
+        done = execute(remote.send(source), timeout=files.PULL_LIMIT, stdout_to=temporary)
         if not done.ok:
             raise GuestCommandFailed(f"{source} cannot be read in the guest", cause=done.last_words())
         # A name with a backslash or a newline is escaped, which a backslash before the hash tells.
-        wanted, found = done.stderr.lstrip("\\")[:64], digest(temporary)
+        wanted, found = done.stderr.lstrip("\\")[:64], files.digest(temporary)
         if found == wanted:
             return
-    raise IntegrityError(
-        f"{source} did not arrive as it is in the guest",
-        cause=f"sha256 in the guest {wanted}\nsha256 here         {found}",
-        hint="if something writes to the file all the time, copy it in the guest first",
-    )
-
-
-def _require_absolute(path: str) -> None:
-    if not path.startswith("/"):
-        raise ValueError(f"{path} is not an absolute path of the guest")
+    raise files.differs(source, wanted, found)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from polis.addresses import without_credentials
-from polis.drivers.multipass.transfer import digest
+from polis.drivers.files import digest
 from polis.errors import ConfigurationError, HostUnsuitable, IntegrityError
 
 if TYPE_CHECKING:

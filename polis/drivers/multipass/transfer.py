@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 from typing import TYPE_CHECKING
 
 from polis import durable
+from polis.drivers import files
 from polis.drivers.multipass import remote
 from polis.drivers.multipass.failures import ToolFailure
 from polis.errors import (
-    ConfigurationError,
     GuestCommandFailed,
     GuestUnreachable,
     HostUnsuitable,
-    IntegrityError,
     PolisError,
 )
 
@@ -26,17 +24,6 @@ if TYPE_CHECKING:
 
     from polis.drivers.multipass.client import Client
     from polis.drivers.multipass.commands import Commands
-
-PATIENCE = 120.0
-"""Seconds for a transfer of any size, to which the size adds at SLOWEST bytes a second."""
-
-SLOWEST = 256 * 1024
-
-PULL_LIMIT = 3600.0
-"""Seconds for a file whose size is not known before."""
-
-ATTEMPTS = 3
-"""How often a file is fetched whose content is not what its hash was: it may be one that grows."""
 
 
 class Files:
@@ -52,13 +39,9 @@ class Files:
         Raises ConfigurationError if the source cannot be read, GuestCommandFailed with the guest's words if it
         cannot be written there, GuestUnreachable, ExecTimeout.
         """
-        _require_absolute(target)
-        try:
-            size, sha256 = source.stat().st_size, digest(source)
-        except OSError as error:
-            raise ConfigurationError(f"{source} cannot be read", cause=str(error.strerror)) from error
+        files.require_absolute(target)
+        limit, sha256 = files.measured(source)
         failed = f"{source.name} cannot be written to {target} in the guest"
-        limit = PATIENCE + size / SLOWEST
         nonce = secrets.token_hex(4)
         self._run(name, remote.prepare(target=target, nonce=nonce), failed)
         try:
@@ -67,7 +50,7 @@ class Files:
             self._run(name, remote.place(target=target, sha256=sha256, mode=mode, nonce=nonce), failed, limit=limit)
         except PolisError:
             with contextlib.suppress(PolisError):
-                self._commands.exec(name, remote.discard(target=target, nonce=nonce), timeout=PATIENCE)
+                self._commands.exec(name, remote.discard(target=target, nonce=nonce), timeout=files.PATIENCE)
             raise
 
     def pull(self, name: str, source: str, target: Path) -> None:
@@ -76,7 +59,7 @@ class Files:
         Raises GuestCommandFailed if it cannot be read there, HostUnsuitable if it cannot be written here,
         IntegrityError if its content never was what its hash said.
         """
-        _require_absolute(source)
+        files.require_absolute(source)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
             # `transfer` leaves an empty file behind when it fails, and would make one that others can read.
@@ -92,20 +75,16 @@ class Files:
 
     def _fetch(self, name: str, source: str, temporary: Path) -> None:
         failed = f"{source} cannot be read in the guest"
-        for _ in range(ATTEMPTS):
-            wanted = self._run(name, ["sha256sum", "--", source], failed, limit=PULL_LIMIT).lstrip("\\")[:64]
+        for _ in range(files.ATTEMPTS):
+            wanted = self._run(name, ["sha256sum", "--", source], failed, limit=files.PULL_LIMIT).lstrip("\\")[:64]
             with _worded(failed, self._client):
-                self._client.fetch(name, source, temporary, limit=PULL_LIMIT)
-            found = digest(temporary)
+                self._client.fetch(name, source, temporary, limit=files.PULL_LIMIT)
+            found = files.digest(temporary)
             if found == wanted:
                 return
-        raise IntegrityError(
-            f"{source} did not arrive as it is in the guest",
-            cause=f"sha256 in the guest {wanted}\nsha256 here         {found}",
-            hint="if something writes to the file all the time, copy it in the guest first",
-        )
+        raise files.differs(source, wanted, found)
 
-    def _run(self, name: str, argv: list[str], failed: str, *, limit: float = PATIENCE) -> str:
+    def _run(self, name: str, argv: list[str], failed: str, *, limit: float = files.PATIENCE) -> str:
         done = self._commands.exec(name, argv, timeout=limit)
         if done.code == remote.DAMAGED:
             raise GuestUnreachable(failed, cause=done.last_words())
@@ -114,20 +93,9 @@ class Files:
         return done.stdout
 
 
-def digest(path: Path) -> str:
-    """Return the sha256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @contextlib.contextmanager
 def _worded(message: str, client: Client) -> Iterator[None]:
     try:
         yield
     except ToolFailure as error:
         raise error.failure.error(message, client.host) from error
-
-
-def _require_absolute(path: str) -> None:
-    if not path.startswith("/"):
-        raise ValueError(f"{path} is not an absolute path of the guest")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from polis import durable
+from polis.drivers.files import digest
 from polis.drivers.qemu import space
 from polis.errors import ConfigurationError, HostUnsuitable, IntegrityError
 
@@ -126,12 +127,6 @@ class _Lock:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check(artifact: Artifact) -> None:

@@ -6,23 +6,15 @@ import secrets
 from typing import TYPE_CHECKING
 
 from polis import durable
+from polis.drivers import files
 from polis.drivers.qemu import remote, space
-from polis.drivers.qemu.images import digest
-from polis.errors import ConfigurationError, GuestCommandFailed, HostUnsuitable
+from polis.errors import GuestCommandFailed, HostUnsuitable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from polis.drivers.qemu.ssh import Ssh
     from polis.process import Completed
-
-PATIENCE = 120.0
-"""Seconds for a transfer of any size, to which the size adds at SLOWEST bytes a second."""
-
-SLOWEST = 256 * 1024
-
-PULL_LIMIT = 3600.0
-"""Seconds for a file whose size is not known before."""
 
 
 def push(ssh: Ssh, source: Path, target: str, mode: int) -> None:
@@ -31,23 +23,20 @@ def push(ssh: Ssh, source: Path, target: str, mode: int) -> None:
     Raises ConfigurationError if the source cannot be read, GuestCommandFailed with the guest's words if it cannot
     be written there, GuestUnreachable, ExecTimeout.
     """
-    _require_absolute(target)
-    try:
-        size, sha256 = source.stat().st_size, digest(source)
-    except OSError as error:
-        raise ConfigurationError(f"{source} cannot be read", cause=str(error.strerror)) from error
+    files.require_absolute(target)
+    limit, sha256 = files.measured(source)
     argv = remote.receive(target=target, sha256=sha256, mode=mode, nonce=secrets.token_hex(4))
-    done = ssh.call(argv, timeout=PATIENCE + size / SLOWEST, stdin=source)
+    done = ssh.call(argv, timeout=limit, stdin=source)
     _require_ok(done, f"{source.name} cannot be written to {target} in the guest")
 
 
 def pull(ssh: Ssh, source: str, target: Path) -> None:
     """Copy a file of the guest (absolute path) to the host, readable for the user only."""
-    _require_absolute(source)
+    files.require_absolute(source)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with space.checked(target.parent):
-            done = ssh.call(remote.send(source), timeout=PULL_LIMIT, stdout_to=temporary)
+            done = ssh.call(remote.send(source), timeout=files.PULL_LIMIT, stdout_to=temporary)
             _require_ok(done, f"{source} cannot be read in the guest")
             temporary.replace(target)
             durable.sync_directory(target.parent)
@@ -55,11 +44,6 @@ def pull(ssh: Ssh, source: str, target: Path) -> None:
         raise HostUnsuitable(f"{target} cannot be written", cause=str(error.strerror)) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _require_absolute(path: str) -> None:
-    if not path.startswith("/"):
-        raise ValueError(f"{path} is not an absolute path of the guest")
 
 
 def _require_ok(done: Completed, message: str) -> None:

@@ -56,7 +56,7 @@ def test_a_file_that_arrives_damaged_is_not_put_into_place(
     make(fake)
     (tmp_path / "f").write_text("good")
     run(driver, "sh", "-c", "echo old > ~/f")
-    monkeypatch.setattr("polis.drivers.multipass.transfer.digest", lambda _: "0" * 64)
+    monkeypatch.setattr("polis.drivers.files.digest", lambda _: "0" * 64)
     with pytest.raises(GuestUnreachable, match="cannot be written"):
         driver.push(name="polis", source=tmp_path / "f", target="/home/ubuntu/f")
     assert run(driver, "sh", "-c", "cat ~/f; ls -A ~")[1] == "old\nf\n"
