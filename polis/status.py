@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polis.assessment import assess
-from polis.drivers.base import InstanceKind
 from polis.events import timestamp
 from polis.phase import Phase
 
@@ -127,7 +126,7 @@ def _instance(seen: Observation) -> dict[str, Any] | None:
 
 def _isolation(seen: Observation) -> list[str]:
     """Return in words what a container lacks of a VM: nobody shall take one for the other."""
-    if seen.instance is None or seen.instance.kind is not InstanceKind.CONTAINER:
+    if not seen.is_container:
         return []
     text = "a system container: it shares its server's kernel, and isolates less than a VM"
     if seen.report is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from polis.drivers.base import InstanceState
+from polis.drivers.base import InstanceKind, InstanceState
 from polis.errors import ExecTimeout, GuestCommandFailed, GuestUnreachable, InstanceMissing
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ class Observation:
     def is_on(self) -> bool:
         """Return whether the driver says that the instance is running."""
         return self.instance is not None and self.instance.state is InstanceState.RUNNING
+
+    @property
+    def is_container(self) -> bool:
+        """Return whether the driver says that the instance is a system container."""
+        return self.instance is not None and self.instance.kind is InstanceKind.CONTAINER
 
 
 def observe(guest: Guest, created_from: str | None) -> Observation:

@@ -59,7 +59,7 @@ BELOW: dict[str, set[str]] = {
     "machine": {"assessment", "plan", "states"},
     "diagram": {"machine"},
     "pictures": {"diagram"},
-    "status": {"assessment", "ownership", "states", "guest", "drivers"},
+    "status": {"assessment", "ownership", "states", "guest"},
     "ownership": {"states", "guest", "drivers"},
     "site": {"cloudinit"},
     "assembly": {"offline", "agents", "contents", "vault", "site", "states", "guest", "bundle", "cloudinit", "drivers"},
