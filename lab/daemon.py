@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOST = "127.0.0.1"
-START_LIMIT = 30.0
+START_LIMIT = 120.0
 """Seconds a server may take until it answers."""
 STOP_LIMIT = 10.0
 """Seconds between SIGTERM and SIGKILL."""

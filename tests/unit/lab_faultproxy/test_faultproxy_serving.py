@@ -14,6 +14,9 @@ from tests.unit.lab_faultproxy.wire import BLOB, CONTENT, DEB, INDEX, MANIFEST, 
 if TYPE_CHECKING:
     from pathlib import Path
 
+BRIDGE = "127.0.0.2"
+"""Stands for the address of a bridge."""
+
 
 def test_without_a_fault_a_blob_arrives_whole_and_is_logged(play: Play) -> None:
     async def scenario(bench: Bench) -> None:
@@ -166,6 +169,20 @@ def test_many_greetings_at_once_all_come_through(play: Play) -> None:
         assert {answer.status for answer in answers} == {200}
 
     play(scenario)
+
+
+def test_clients_find_the_ports_on_another_address_too_and_nobody_gives_orders_there(
+    tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    async def scenario() -> None:
+        async with asyncio.timeout(10), bench_in(tmp_path, keys, also=BRIDGE) as bench:
+            for port in (bench.ports.registry, bench.ports.mirror, bench.ports.secure_mirror):
+                _, writer = await asyncio.open_connection(BRIDGE, port)
+                writer.close()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(BRIDGE, bench.ports.admin)
+
+    asyncio.run(scenario())
 
 
 def test_a_client_that_tries_tls_with_the_mirror_is_told_at_once(play: Play) -> None:

@@ -137,7 +137,9 @@ class Client:
 
 
 @asynccontextmanager
-async def bench_in(directory: Path, keys: tuple[Path, Path], *, origin_listens: bool = True) -> AsyncIterator[Bench]:
+async def bench_in(
+    directory: Path, keys: tuple[Path, Path], *, origin_listens: bool = True, also: str = ""
+) -> AsyncIterator[Bench]:
     ca, certificate = keys
     origin = Origin()
     server = await asyncio.start_server(origin.serve, "127.0.0.1", 0)
@@ -149,6 +151,7 @@ async def bench_in(directory: Path, keys: tuple[Path, Path], *, origin_listens: 
         root=directory / "root",
         certificate=certificate,
         log=directory / "access.jsonl",
+        also=also,
     )
     if not origin_listens:
         server.close()
