@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from polis.drivers.base import Artifact, Forward, Image, LaunchRequest
-from polis.drivers.incus import birth, remote, tool
+from polis.drivers.incus import birth, forwards, remote, tool
 from polis.drivers.incus.client import Client
 from polis.drivers.incus.failures import ToolFailure
 from polis.drivers.incus.records import Server
@@ -76,7 +76,8 @@ def test_what_is_created_is_told_in_the_arguments_and_the_secrets_in_stdin() -> 
             "user.polis.owner": "3f1c",
             "user.polis.workspace": "polis",
             "user.polis.user": "worker",
-        }
+        },
+        "devices": {},
     }
 
 
@@ -183,10 +184,39 @@ def test_an_image_that_only_a_file_is_cannot_be_used() -> None:
     assert "incus.image" in caught.value.hint
 
 
-def test_ports_are_refused_by_their_numbers() -> None:
-    with pytest.raises(HostUnsuitable) as caught:
-        birth.refuse(request(forwards=(Forward(8080, 80),)), LXD)
-    assert "8080" in caught.value.cause
+PORTS = (Forward(8080, 80), Forward(2222, 22))
+
+
+@pytest.mark.parametrize(("vm", "local", "why"), [(True, True, "a VM"), (False, False, "not be this machine")])
+def test_ports_are_refused_by_their_numbers_where_they_would_lead_elsewhere(vm: bool, local: bool, why: str) -> None:
+    birth.refuse(request(), LXD, vm=vm, local=local)
+    with pytest.raises(HostUnsuitable, match=why) as caught:
+        birth.refuse(request(forwards=PORTS), LXD, vm=vm, local=local)
+    assert caught.value.cause == "8080 to 80, 2222 to 22"
+
+
+def test_ports_of_a_container_are_devices_that_are_read_again() -> None:
+    birth.refuse(request(forwards=PORTS), LXD, vm=False, local=True)
+    order = birth.order(request(forwards=PORTS), LXD, Settings(), vm=False)
+    device = {"type": "proxy", "listen": "tcp:127.0.0.1:8080", "connect": "tcp:127.0.0.1:80"}
+    assert order.devices["polis-port-8080"] == device
+    assert forwards.read({"root": {"type": "disk"}, **order.devices}) == PORTS
+
+
+@pytest.mark.parametrize(
+    "devices", [None, [], {"polis-port-1": None}, {"polis-port-1": {"listen": "tcp:0.0.0.0:1", "connect": "x"}},
+                {"proxy": {"type": "proxy", "listen": "tcp:127.0.0.1:80", "connect": "tcp:127.0.0.1:80"}}],
+)  # fmt: skip
+def test_other_devices_are_no_forwards(devices: object) -> None:
+    assert forwards.read(devices) == ()
+
+
+@pytest.mark.parametrize(
+    ("remote_name", "default", "local"),
+    [("", "local\n", True), ("", "far\n", False), ("far", "local\n", False), ("local", "far\n", True)],
+)
+def test_which_server_is_this_machine(remote_name: str, default: str, local: bool) -> None:
+    assert Client(LXD, Settings(remote=remote_name), run=Runner(stdout=default)).is_local(limit=1) is local
 
 
 SERVER = Server("lxd", "5.0.2", vms=False, clustered=False)

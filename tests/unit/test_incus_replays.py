@@ -54,7 +54,18 @@ def test_what_can_go_wrong_is_among_them() -> None:
     assert rows >= {
         *("no-rights", "not-authorized", "unknown-remote", "certificate-unknown", "daemon-down", "remote-away"),
         *("no-image", "image-of-other-kind", "download-failed", "no-project", "no-profile", "no-target"),
-        *("full", "storage-full", "no-root-disk", "name-refused", "exists", "no-instance", "busy", "frozen", "not-on"),
+        *(
+            "full",
+            "storage-full",
+            "no-root-disk",
+            "name-refused",
+            "port-taken",
+            "exists",
+            "no-instance",
+            "busy",
+            "frozen",
+            "not-on",
+        ),
     }
 
 

@@ -8,6 +8,7 @@ records    what the server says of an instance: states, keys, sizes, addresses
 client     the tool verb for verb: argument lists, limits, typed answers and failures; no policy
 patience   how long what may take
 birth      what an instance is created from: image, kind, configuration
+forwards   ports of the server's loopback that lead into a container
 remote     the guest's half of a command: as which user, its limit, its exit code told in-band
 commands   guest commands
 transfer   files: streamed, compared by hash, renamed into place

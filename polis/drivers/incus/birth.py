@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from polis.drivers.incus import records, settings
+from polis.drivers.incus import forwards, records, settings
 from polis.drivers.incus.tool import size
 from polis.errors import ConfigurationError, HostUnsuitable
 
@@ -32,6 +32,7 @@ class Order:
     vm: bool
     disk: str
     config: Mapping[str, str] = field(repr=False)
+    devices: forwards.Devices = field(default_factory=dict)
 
 
 def order(request: LaunchRequest, tool: Tool, wanted: Settings, *, vm: bool) -> Order:
@@ -51,6 +52,7 @@ def order(request: LaunchRequest, tool: Tool, wanted: Settings, *, vm: bool) -> 
             records.WORKSPACE: request.name,
             records.USER: request.image.user,
         },
+        devices=forwards.devices(request.forwards),
     )
 
 
@@ -90,12 +92,11 @@ def is_vm(server: Server, wanted: Settings, tool: Tool) -> tuple[bool, str]:
     return False, LESS_ISOLATION.format(title=tool.title, why=why)
 
 
-def refuse(request: LaunchRequest, tool: Tool) -> None:
-    """Raise HostUnsuitable for what no instance can be given."""
-    if request.forwards:
-        raise HostUnsuitable(
-            f"Polis forwards no ports to instances of {tool.title}",
-            cause=", ".join(f"{each.host} to {each.guest}" for each in request.forwards),
-            remains="nothing was changed",
-            hint="leave `ports` out: the instance has an address of its own, which `polis status` shows",
+def refuse(request: LaunchRequest, tool: Tool, *, vm: bool, local: bool) -> None:
+    """Raise HostUnsuitable for what the instance cannot be given; `local` says that its server is this machine."""
+    if request.forwards and vm:
+        raise forwards.refusal(request.forwards, tool, "it is a VM, which would need an address that is fixed")
+    if request.forwards and not local:
+        raise forwards.refusal(
+            request.forwards, tool, "they would be opened on its server, which may not be this machine"
         )

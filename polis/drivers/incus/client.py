@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Record = TypeVar("Record")
 
+LOCAL = "local"
+"""The remote that is this machine's socket, in both tools."""
+
 
 class Client:
     """The command line client. Every method raises ToolFailure, and DriverMissing if there is none."""
@@ -66,7 +69,7 @@ class Client:
         self._call(
             *("init", order.image, self.settings.place(order.name), *options),
             limit=limit,
-            stdin=json.dumps({"config": order.config}).encode(),
+            stdin=json.dumps({"config": order.config, "devices": order.devices}).encode(),
         )
 
     def start(self, name: str, *, limit: float) -> None:
@@ -88,6 +91,20 @@ class Client:
         self._call("config", "set", place, *(f"{key}={value}" for key, value in config.items()), limit=limit)
         if disk:
             self._call("config", "device", "set", place, "root", f"size={disk}", limit=limit)
+
+    def add_device(self, name: str, device: str, keys: Mapping[str, str], *, limit: float) -> None:
+        """Give an instance one more device; `type` is one of the keys."""
+        more = [f"{key}={value}" for key, value in keys.items() if key != "type"]
+        self._call("config", "device", "add", self.settings.place(name), device, keys["type"], *more, limit=limit)
+
+    def remove_device(self, name: str, device: str, *, limit: float) -> None:
+        """Take a device from an instance."""
+        self._call("config", "device", "remove", self.settings.place(name), device, limit=limit)
+
+    def is_local(self, *, limit: float) -> bool:
+        """Return whether the server is this machine's own, by its socket."""
+        chosen = self.settings.remote
+        return (chosen or self._call("remote", "get-default", limit=limit, anywhere=True).stdout.strip()) == LOCAL
 
     def console(self, name: str, *, limit: float) -> str:
         """Return the console's log."""

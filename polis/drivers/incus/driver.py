@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from polis.drivers.base import LaunchRequest, OnLine
+    from polis.drivers.base import Forward, LaunchRequest, OnLine
     from polis.drivers.incus.arrival import Actions
     from polis.drivers.incus.records import Seen, Server
     from polis.drivers.incus.transfer import Execute
@@ -61,7 +61,7 @@ class IncusDriver:
         client: Client | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self.capabilities = Capabilities(resize=True, cluster=True)
+        self.capabilities = Capabilities(resize=True, forward_ports=True, cluster=True)
         self._client = client or Client(tools.detect(), settings or Settings())
         self._tool = self._client.tool
         self._patience = patience or Patience()
@@ -83,10 +83,12 @@ class IncusDriver:
         from polis.drivers.incus import birth
         from polis.drivers.incus.arrival import Arrival
 
-        birth.refuse(request, self._tool)
         begun = time.monotonic()
-        if self._seen(request.name, self._patience.daemon) is None:
+        seen = self._seen(request.name, self._patience.daemon)
+        if seen is None:
             birth.image(request, self._tool, self._client.settings)  # what is wrong is told before anything is made
+        if request.forwards:
+            self._require_forwarding(request, seen)
         left = max(1.0, request.timeout - (time.monotonic() - begun))
         Arrival(
             request.name, self._tool, self._launching(request), self._patience, on_progress or (lambda _: None)
@@ -244,6 +246,23 @@ class IncusDriver:
 
         return execute
 
+    def _require_forwarding(self, request: LaunchRequest, seen: Seen | None) -> None:
+        from polis.drivers.incus import birth
+
+        server = self.server()
+        local = self._ask(lambda: self._client.is_local(limit=self._patience.call), self._patience.glance)
+        made_vm = birth.is_vm(server, self._client.settings, self._tool)[0] if seen is None else not seen.is_container
+        birth.refuse(request, self._tool, vm=made_vm, local=local and not server.clustered)
+
+    def _forward(self, request: LaunchRequest, actual: Sequence[Forward]) -> None:
+        from polis.drivers.incus import forwards
+
+        name, limit = request.name, self._patience.call
+        for device in forwards.devices(each for each in actual if each not in request.forwards):
+            self._client.remove_device(name, device, limit=limit)
+        for device, keys in forwards.devices(each for each in request.forwards if each not in actual).items():
+            self._client.add_device(name, device, keys, limit=limit)
+
     def _actions(self, name: str, **more: Any) -> Actions:
         from polis.drivers.incus.arrival import Actions
 
@@ -278,6 +297,7 @@ class IncusDriver:
             disk = tools.size(request.disk) if request.disk > actual.disk else ""
             if disk or (actual.cpus, actual.memory) != (request.cpus, request.memory):
                 self._client.configure(request.name, birth.limits(request), disk, limit=limit)
+            self._forward(request, actual.forwards)
 
         return self._actions(request.name, create=create, prepare=prepare, check=_owner_of(request))
 

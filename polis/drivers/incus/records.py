@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polis.drivers.base import Hardware, Instance, InstanceKind, InstanceState
+from polis.drivers.incus import forwards
 from polis.drivers.incus.tool import size_of
 from polis.drivers.toolcalls import Unreadable
 
@@ -55,6 +56,11 @@ class Seen:
     kind: str
     location: str
     user: str
+
+    @property
+    def is_container(self) -> bool:
+        """Return whether it is a system container."""
+        return self.kind == CONTAINER
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def _hardware(config: dict[str, Any], devices: object) -> Hardware | None:
     memory, cpus = size_of(str(config.get("limits.memory", ""))), str(config.get("limits.cpu", ""))
     if disk is None or memory is None or not cpus.isdecimal():
         return None
-    return Hardware(int(cpus), memory, disk)
+    return Hardware(int(cpus), memory, disk, forwards.read(devices))
 
 
 def _addresses(state: object) -> tuple[str, ...]:

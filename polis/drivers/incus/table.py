@@ -157,6 +157,12 @@ REQUESTS = (
         HostUnsuitable,
         "set `incus.kind: container` (less isolation: it shares the server's kernel), or use a server with KVM",
     ),
+    Row(
+        "port-taken",
+        r"Failed to listen on .*address already in use",
+        HostUnsuitable,
+        "end what listens there, or choose other numbers in `ports`",
+    ),
     Row("name-refused", r"Invalid instance name", ConfigurationError, "choose another name with `-n`"),
 )
 INSTANCES = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from typing import Any
 
 import pytest
@@ -193,11 +194,16 @@ def test_a_reboot_in_the_guest_is_the_same(user: User, world: World) -> None:
     assert world.access_log() == []
 
 
-def test_stop_then_up_provisions_and_pulls_nothing(user: User, world: World) -> None:
+def test_stop_then_up_provisions_and_pulls_nothing_and_forwards_a_port(user: User, world: World) -> None:
     boot, first = user.boot_id(), provisioned(user)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     user.succeed("stop")
     assert user.status()["instance"]["state"] == "stopped"
-    result = user.succeed("up", "--json")
+    result = user.succeed("up", "--json", POLIS_PORTS=json.dumps([f"{port}:22"]))
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as forward:
+        assert forward.recv(4) == b"SSH-"
     assert not {"configured", "images-pulled"} & set(result.phases("phase.started"))
     assert user.boot_id() != boot
     assert provisioned(user) == first
