@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from polis.paths import Paths
     from polis.states.base import State
     from polis.states.images_pulled import ImageSource
+    from polis.store import RecordStore
     from polis.vault import Vault
 
 ARCHITECTURE = "amd64"
@@ -51,6 +52,19 @@ def driver(
     from polis.drivers.qemu.driver import QemuDriver
 
     return QemuDriver(data=paths.data, cache=paths.cache, runtime=paths.runtime, accel=spec.accel, disclose=disclose)
+
+
+def store(spec: Spec, paths: Paths, chosen: Driver) -> RecordStore:
+    """Return where the workspace's record is kept: in the server's database, where the driver has one."""
+    from polis.store import Store
+
+    own = Store(paths.workspace(spec.name))
+    if not chosen.capabilities.cluster:
+        return own
+    from polis.drivers.entries import HasEntries
+    from polis.shared import SharedStore
+
+    return SharedStore(chosen.entries(), spec.name, own) if isinstance(chosen, HasEntries) else own
 
 
 def incus_settings(spec: Spec) -> Settings:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from polis.record import Record
     from polis.states.base import State
     from polis.states.observation import Observation
-    from polis.store import Store
+    from polis.store import RecordStore
 
     _Callbacks = list[str | Callable[..., bool | None]]
 
@@ -51,7 +51,7 @@ class Machine:
         self,
         *,
         states: Sequence[State],
-        store: Store,
+        store: RecordStore,
         record: Record,
         observe: Callable[[], Observation],
         seen: Observation,

@@ -120,7 +120,7 @@ class Record(_Strict):
         self.transition = InFlight(
             to=to,
             started_at=datetime.now(UTC),
-            uptime_s=_uptime(),
+            uptime_s=uptime(),
             pid=os.getpid(),
             host=socket.gethostname(),
             boot_id=host_boot_id(),
@@ -154,16 +154,22 @@ def is_alive(flight: InFlight) -> bool:
     """Return whether the process of an action in flight still runs (and is no other with its number)."""
     if flight.host != socket.gethostname() or flight.boot_id != host_boot_id():
         return False
+    return process_lives(flight.pid, flight.uptime_s)
+
+
+def process_lives(pid: int, uptime_s: float) -> bool:
+    """Return whether a process of this host runs that was there when the host was up for so many seconds."""
     import psutil
 
     try:
-        born: float = psutil.Process(flight.pid).create_time() - psutil.boot_time()
+        born: float = psutil.Process(pid).create_time() - psutil.boot_time()
     except psutil.Error:
         return False
-    return born <= flight.uptime_s + BOOT_TIME_ERROR
+    return born <= uptime_s + BOOT_TIME_ERROR
 
 
-def _uptime() -> float:
+def uptime() -> float:
+    """Return the seconds since the host was started."""
     import psutil
 
     return max(0.0, time.time() - psutil.boot_time())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from polis.record import Record
     from polis.states.base import State
     from polis.states.observation import Observation
+    from polis.store import Loaded
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,16 @@ class Status:
 
 def summarise(
     spec: Spec,
-    record: Record | None,
+    loaded: Loaded,
     states: Sequence[State],
     seen: Observation,
     *,
-    notes: tuple[str, ...],
     foreign: Objection | None,
     target: Phase = Phase.HEALTHY,
     agent: dict[str, Any] | None = None,
 ) -> Status:
     """Return the status: never a phase above what is observable, never one above what is remembered."""
+    record = loaded.record
     assessment = assess(states, seen)
     held = Phase.ABSENT if foreign else assessment.held
     recorded = record.phase if record is not None else Phase.ABSENT
@@ -64,14 +65,14 @@ def summarise(
         "pending": [above.value for above in phase.above if above.rank <= target.rank],
         "drift": _drift(assessment, recorded, foreign),
         "obstacle": _obstacle(assessment, target),
-        "transition": _transition(record),
+        "transition": _transition(record, working=loaded.working),
         "last_error": _last_error(record),
         "instance": _instance(seen),
         "agent": agent,
         "services": _services(seen.report),
         "checks": _checks(seen, assessment, next_command),
     }
-    told = (*notes, *([foreign.reason] if foreign else []), *_isolation(seen))
+    told = (*loaded.notes, *([foreign.reason] if foreign else []), *_isolation(seen))
     return Status(document, told, next_command, is_foreign=foreign is not None)
 
 
@@ -91,7 +92,7 @@ def _obstacle(assessment: Assessment, target: Phase) -> dict[str, str] | None:
     return {"phase": assessment.held.above[0].value, "reason": assessment.obstacle}
 
 
-def _transition(record: Record | None) -> dict[str, Any] | None:
+def _transition(record: Record | None, *, working: bool | None) -> dict[str, Any] | None:
     flight = record.transition if record is not None else None
     if flight is None:
         return None
@@ -101,7 +102,7 @@ def _transition(record: Record | None) -> dict[str, Any] | None:
         "to": flight.to.value,
         "started_at": timestamp(flight.started_at),
         "pid": flight.pid,
-        "alive": is_alive(flight),
+        "alive": is_alive(flight) if working is None else working,
     }
 
 

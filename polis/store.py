@@ -10,13 +10,14 @@ import contextlib
 import errno
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from polis import durable
 from polis.errors import ConfigurationError, HostUnsuitable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from polis.record import Record
@@ -35,6 +36,48 @@ class Loaded:
     record: Record | None
     notes: tuple[str, ...] = ()
     migrated_from: int | None = None
+    working: bool | None = None
+    """Whether somebody is at work on the workspace, where the store can tell; else its process has to be looked for."""
+
+
+class RecordStore(Protocol):
+    """Where a workspace's record is kept. Saving is for the holder of the turn; loading is for anyone, at any time.
+
+    `directory` is the workspace's own on this machine: its journal and log are there wherever the record is.
+    """
+
+    directory: Path
+
+    def turn(self, command: str, *, wait: float, tell: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Let nobody else change the workspace meanwhile, on this machine or any other.
+
+        `wait` is how many seconds to wait for who does, of whom `tell` hears. Raises Locked.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise Locked if the turn was lost; for before anything is done. Nothing is asked for that, as a rule."""
+        ...
+
+    def load(self) -> Loaded:
+        """Return the record without changing anything."""
+        ...
+
+    def recover(self) -> Loaded:
+        """Do what `load` does, and mend what is damaged or old."""
+        ...
+
+    def save(self, record: Record) -> None:
+        """Replace the record durably."""
+        ...
+
+    def exists(self) -> bool:
+        """Return whether anything is remembered of the workspace."""
+        ...
+
+    def forget(self, *, last: str) -> None:
+        """Remove all that is remembered; of the files the one named `last` at the end."""
+        ...
 
 
 class Store:
@@ -45,6 +88,19 @@ class Store:
         self._path = directory / FILE
         self._backup = directory / BACKUP
 
+    def turn(self, command: str, *, wait: float, tell: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Hold the directory's lock (polis.lock)."""
+        from polis import lock
+
+        return lock.hold(self.directory, command, wait=wait, tell=tell)
+
+    def check(self) -> None:
+        """Do nothing: the kernel takes the lock from nobody who lives."""
+
+    def exists(self) -> bool:
+        """Return whether the workspace has a directory."""
+        return self.directory.exists()
+
     def load(self) -> Loaded:
         """Return the record without changing anything: a damaged file is passed over for the backup.
 
@@ -53,12 +109,12 @@ class Store:
         problem = f"the record {self._path} is missing"
         try:
             record, version = _read(self._path)
-        except _Damaged as damage:
+        except Damaged as damage:
             problem, record = f"the record {self._path} is damaged ({damage})", None
         else:
             if record is not None or not self._backup.exists():
                 return Loaded(record, migrated_from=version if version != SCHEMA_VERSION else None)
-        with contextlib.suppress(_Damaged):
+        with contextlib.suppress(Damaged):
             record, _ = _read(self._backup)
         answer = "using the previous one" if record is not None else "it is rebuilt from what is observed"
         return Loaded(record, (f"{problem}; {answer}",))
@@ -132,8 +188,8 @@ def schema() -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-class _Damaged(Exception):
-    """The file is not a record."""
+class Damaged(Exception):
+    """What was read is not a record."""
 
 
 def _read(path: Path) -> tuple[Record | None, int]:
@@ -145,11 +201,15 @@ def _read(path: Path) -> tuple[Record | None, int]:
         except FileNotFoundError:
             return None, SCHEMA_VERSION
     if len(data) > SIZE_LIMIT:
-        raise _Damaged(f"larger than {SIZE_LIMIT} bytes")
-    return _parse(data, path)
+        raise Damaged(f"larger than {SIZE_LIMIT} bytes")
+    return parse(data, path)
 
 
-def _parse(data: bytes, path: Path) -> tuple[Record, int]:
+def parse(data: bytes, place: Path | str) -> tuple[Record, int]:
+    """Return a record and the schema version that it was written in; `place` is told where it was read.
+
+    Raises Damaged, and ConfigurationError for a record of a newer Polis.
+    """
     import json
 
     from pydantic import ValidationError
@@ -161,15 +221,15 @@ def _parse(data: bytes, path: Path) -> tuple[Record, int]:
         raw = json.loads(data)
         json.dumps(raw, ensure_ascii=False).encode()  # half a surrogate pair is possible in JSON, and nowhere else
     except (ValueError, RecursionError) as error:
-        raise _Damaged(f"no JSON: {error}") from error
+        raise Damaged(f"no JSON: {error}") from error
     if not isinstance(raw, dict):
-        raise _Damaged("no JSON object")
+        raise Damaged("no JSON object")
     version = raw.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool):
-        raise _Damaged("schema_version: no number")
+        raise Damaged("schema_version: no number")
     if version > SCHEMA_VERSION:
         raise ConfigurationError(
-            f"the record {path} was written by a newer Polis",
+            f"the record {place} was written by a newer Polis",
             cause=f"schema version {version}; this Polis knows {SCHEMA_VERSION}",
             remains="the record and the instance are untouched",
             hint="install the newer Polis again",
@@ -178,7 +238,7 @@ def _parse(data: bytes, path: Path) -> tuple[Record, int]:
         return Record.model_validate(migration.migrate(raw, to=SCHEMA_VERSION)), version
     except ValidationError as error:
         first = error.errors()[0]
-        raise _Damaged(f"{'.'.join(map(str, first['loc'])) or 'top level'}: {first['msg']}") from error
+        raise Damaged(f"{'.'.join(map(str, first['loc'])) or 'top level'}: {first['msg']}") from error
 
 
 @contextlib.contextmanager

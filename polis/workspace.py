@@ -27,7 +27,6 @@ from polis.journal import Journal
 from polis.phase import Phase
 from polis.states.observation import observe
 from polis.status import Status, summarise
-from polis.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,8 +66,9 @@ class Workspace:
         self.spec = spec
         self._paths = paths
         self._stream = stream
-        self._store = Store(paths.workspace(spec.name))
+        self._store = assembly.store(spec, paths, driver)
         self._driver = MeteredDriver(driver)
+        self._driver.meter.guard = self._store.check
         self._current: Machine | None = None
 
     @property
@@ -132,7 +132,7 @@ class Workspace:
     def delete(self, *, wait: float = 0.0, secrets: bool = False) -> bool:
         """Delete the VM and the record, with `secrets` the keys and passwords too; return False if there was none."""
         kept = assembly.vault(self.spec, self._paths)
-        if not self._store.directory.exists() and self._driver.find(name=self.name) is None:
+        if not self._store.exists() and self._driver.find(name=self.name) is None:
             return secrets and kept.destroy()
         with self._changing("delete", wait, Phase.ABSENT) as journal:
             self._machine(*self._recover(adopt=False)).reset(Phase.ABSENT)
@@ -202,7 +202,7 @@ class Workspace:
         absent = seen.instance is None
         states = assembly.lowest_states(*given) if absent else assembly.states(*given, self._agent)
         agent = self._agent.document() if self._agent is not None else None
-        return summarise(self.spec, record, states, seen, notes=loaded.notes, foreign=problem, agent=agent)
+        return summarise(self.spec, loaded, states, seen, foreign=problem, agent=agent)
 
     def exists(self) -> bool:
         """Return whether there is a record or an instance."""
@@ -281,7 +281,7 @@ class Workspace:
     def _changing(self, command: str, wait: float, target: Phase) -> Iterator[Journal]:
         """Hold the lock and keep the journal; a command that failed before it began anything leaves nothing behind."""
         directory = self._store.directory
-        with lock.hold(directory, command, wait=wait, tell=self._warn):
+        with self._store.turn(command, wait=wait, tell=self._warn):
             fresh = {path.name for path in directory.iterdir()} <= {lock.FILE, lock.HOLDER}
             journal = Journal(directory)
             self._stream.add(journal)

@@ -36,10 +36,14 @@ class Meter:
     seconds: float = 0.0
     by_call: dict[str, int] = field(default_factory=dict)
     listener: Callable[[DriverCalled], None] | None = None
+    guard: Callable[[], None] | None = None
+    """Raises what forbids a call, before it is made."""
 
     @contextlib.contextmanager
     def count(self, call: str, words: str = "") -> Iterator[Counted]:
         """Count one call and the time in it; `words` tell what it is asked for, without anything secret."""
+        if self.guard is not None:
+            self.guard()
         begun = time.monotonic()
         self.calls += 1
         self.by_call[call] = self.by_call.get(call, 0) + 1

@@ -51,6 +51,8 @@ BELOW: dict[str, set[str]] = {
     "cloudinit": set(),
     "guest": {"drivers", "process"},
     "vault": {"bundle"},
+    "lease": {"drivers"},
+    "shared": {"drivers", "lease"},
     "offline": {"guest", "bundle", "cloudinit", "drivers"},
     "states": {"guest", "bundle", "cloudinit", "drivers", "vault"},
     "contents": {"bundle", "offline", "states"},
@@ -62,7 +64,8 @@ BELOW: dict[str, set[str]] = {
     "status": {"assessment", "ownership", "states", "guest"},
     "ownership": {"states", "guest", "drivers"},
     "site": {"cloudinit"},
-    "assembly": {"offline", "agents", "contents", "vault", "site", "states", "guest", "bundle", "cloudinit", "drivers"},
+    "assembly": {"shared"}
+    | {"offline", "agents", "contents", "vault", "site", "states", "guest", "bundle", "cloudinit", "drivers"},
     "workspace": {"assembly", "machine", "plan", "status"}
     | {"offline", "agents", "bundle", "ownership", "states", "guest", "drivers"},
     "doctor": {"assembly", "drivers", "status", "workspace"},

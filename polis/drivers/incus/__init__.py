@@ -12,6 +12,9 @@ forwards   ports of the server's loopback that lead into a container
 remote     the guest's half of a command: as which user, its limit, its exit code told in-band
 commands   guest commands
 transfer   files: streamed, compared by hash, renamed into place
+endpoint   where the server's own interface is, from the client's settings
+api        that interface: one request at a time
+entries    named texts in the server's database, for what all operators share
 arrival    waiting for an instance, whatever became of whoever created or started it
 driver     IncusDriver: policy
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from polis.drivers.base import Forward, LaunchRequest, OnLine
+    from polis.drivers.entries import Entries
+    from polis.drivers.incus.api import Transport
     from polis.drivers.incus.arrival import Actions
     from polis.drivers.incus.records import Seen, Server
     from polis.drivers.incus.transfer import Execute
@@ -72,6 +74,12 @@ class IncusDriver:
     def server(self) -> Server:
         """Return what the server is; raises DriverMissing, DriverUnavailable, HostUnsuitable, ConfigurationError."""
         return self._ask(lambda: self._client.server(limit=self._patience.call), self._patience.glance)
+
+    def entries(self) -> Entries:
+        """Return what is kept in the server's database (drivers/entries.py)."""
+        from polis.drivers.incus.entries import IncusEntries
+
+        return IncusEntries(self._connect, self._tool, self._patience)
 
     def find(self, *, name: str) -> Instance | None:
         """Return the instance, by one question. One whose image is still being fetched is not seen."""
@@ -172,6 +180,12 @@ class IncusDriver:
         return Diagnosis((first, *terminaltext.lines(text)[-CONSOLE_LINES:]))
 
     # ---- parts
+
+    def _connect(self) -> tuple[Transport, str]:
+        from polis.drivers.incus import api, endpoint
+
+        found = endpoint.find(self._tool, self._client.settings)
+        return api.Api(found), found.project
 
     def _seen(self, name: str, patience: float) -> Seen | None:
         return self._ask(lambda: self._look(name), patience)

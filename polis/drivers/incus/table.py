@@ -180,3 +180,8 @@ INSTANCES = (
     ),
 )
 ROWS = (*ACCESS, *DAEMON, *IMAGES, *REQUESTS, *INSTANCES)
+
+
+def named(name: str) -> Row:
+    """Return one row."""
+    return next(row for row in ROWS if row.name == name)

@@ -24,6 +24,14 @@ class Tool:
     setup: str
     server: str
     """Where its releases of Ubuntu are: a format for the release's number."""
+    prefix: str
+    """How the names of its variables begin."""
+    protocol: str
+    """What it calls its own interface in the settings of a remote."""
+    directories: tuple[str, ...]
+    """Where the local server's socket may be."""
+    configurations: tuple[str, ...]
+    """Where in the user's home its client's settings may be."""
 
     def hint(self, text: str) -> str:
         """Return a hint of the table in this tool's words."""
@@ -39,6 +47,10 @@ INCUS = Tool(
     service="sudo systemctl restart incus",
     setup="sudo incus admin init",
     server="images:ubuntu/{}/cloud",
+    prefix="INCUS",
+    protocol="incus",
+    directories=("/run/incus", "/var/lib/incus"),
+    configurations=(".config/incus",),
 )
 LXD = Tool(
     "lxc",
@@ -47,6 +59,10 @@ LXD = Tool(
     service="sudo systemctl restart lxd",
     setup="sudo lxd init",
     server="ubuntu:{}",
+    prefix="LXD",
+    protocol="lxd",
+    directories=("/var/snap/lxd/common/lxd", "/var/lib/lxd"),
+    configurations=("snap/lxd/common/config", ".config/lxc"),
 )
 
 
