@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from polis.drivers.base import Driver
     from polis.drivers.incus.settings import Settings
     from polis.events import Event
+    from polis.guest.session import Guest
     from polis.offline.export import Origin
     from polis.paths import Paths
     from polis.states.base import State
     from polis.states.images_pulled import ImageSource
+    from polis.states.observation import Observation
     from polis.store import RecordStore
     from polis.vault import Vault
 
@@ -100,7 +102,7 @@ def states(
     backoff = Backoff(spec.retry.attempts, spec.retry.base, spec.retry.cap, spec.retry.deadline)
     return (
         *lowest_states(spec, paths, chosen, identity, emit),
-        Configured(bench, SpecifiedContents(spec, wanted), vault(spec, paths)),
+        Configured(bench, SpecifiedContents(spec, wanted), vault(spec, paths), _handover(spec, paths, chosen)),
         ImagesPulled(bench, backoff, spec.retry.silence, _image_source(spec, paths)),
         Running(bench),
         Healthy(bench),
@@ -147,6 +149,30 @@ def vault(spec: Spec, paths: Paths) -> Vault:
     from polis.vault import Vault
 
     return Vault(paths.secrets(spec.name))
+
+
+def _handover(spec: Spec, paths: Paths, chosen: Driver) -> Callable[[], bytes] | None:
+    if not chosen.capabilities.cluster:
+        return None
+    from polis.handover import Handover
+
+    return Handover(spec.name, paths).pack
+
+
+def inherit(spec: Spec, paths: Paths, guest: Guest, seen: Observation) -> tuple[str, ...]:
+    """Take over what another operator left in the VM, if it is not what this machine has; return in words what.
+
+    Raises ConfigurationError, HostUnsuitable, and what `Guest.call` raises.
+    """
+    if not guest.driver.capabilities.cluster:
+        return ()
+    from polis import handover
+
+    wanted = agent(spec, paths) if spec.agent is None else None
+    if not handover.is_due(seen, spec.name, paths, wanted, agent_matters=spec.agent is None):
+        return ()
+    found = handover.ask(guest)
+    return handover.Handover(spec.name, paths).take(found) if found is not None else ()
 
 
 def user_data(spec: Spec) -> Document:

@@ -209,13 +209,19 @@ def _parse(data: bytes) -> tuple[dict[str, Kept], dict[str, str]]:
     if content["schema"] != SCHEMA or content["sha256"] != _hash(content):
         raise ValueError("not as it was written")
     pairs = {str(name): _parse_pair(entry) for name, entry in content["pairs"].items()}
-    passwords = {str(name): value for name, value in content["passwords"].items()}
+    passwords = {str(name): _word(value) for name, value in content["passwords"].items()}
     return pairs, passwords
 
 
 def _parse_pair(entry: dict[str, Any]) -> Kept:
-    certificate, key = entry["certificate"], entry["key"]
+    certificate, key = _word(entry["certificate"]), _word(entry["key"])
     return Kept(certificate, key, datetime.fromisoformat(entry["until"]), str(entry["signer"]))
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
 
 
 def _plain(pair: Kept) -> dict[str, str]:

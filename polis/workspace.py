@@ -98,13 +98,13 @@ class Workspace:
         warnings = assembly.check(self.spec, self._driver)
         from polis.agents import parts
 
-        agent = self._require_agent()
+        self._require_agent()
         with self._changing("up", options.wait, options.target):
             record, seen = self._recover(adopt=options.adopt)
             if seen.instance is None or options.recreate:
                 for text in warnings:
                     self._warn(text)
-            parts.remember(self.spec, self._paths, agent)
+            parts.remember(self.spec, self._paths, self._require_agent(again=True))
             machine = self._machine(record, seen)
             if options.recreate:
                 machine.reset(Phase.ABSENT)
@@ -115,7 +115,7 @@ class Workspace:
         """Leave phases down to `to` (one, if None) and return the phase that holds. Raises NotFound."""
         with self._changing("reset", wait, to or Phase.ABSENT):
             machine = self._machine(*self._existing())
-            machine.reset(to if to is not None else _one_below(machine.phase))
+            machine.reset(to if to is not None else list(Phase)[max(0, machine.phase.rank - 1)])
             return machine.phase
 
     def stop(self, *, wait: float = 0.0) -> bool:
@@ -251,16 +251,16 @@ class Workspace:
         """Return the agent, read once: a file with keys may be a pipe."""
         return assembly.agent(self.spec, self._paths)
 
-    def _require_agent(self) -> AgentParts | None:
+    def _require_agent(self, *, again: bool = False) -> AgentParts | None:
         """Return the agent, and tell what it is given. Raises why it cannot be had, before anything is touched."""
         from polis.agents.parts import UnavailableAgent
 
         agent = self._agent
         if isinstance(agent, UnavailableAgent):
             raise agent.problem
-        for text in agent.notes if agent is not None else ():
+        for text in agent.notes if agent is not None and not again else ():
             self._stream.emit(events.Disclosed(message=text))
-        for text in agent.warnings if agent is not None else ():
+        for text in agent.warnings if agent is not None and not again else ():
             self._warn(text)
         return agent
 
@@ -385,7 +385,12 @@ class Workspace:
         return self._current
 
     def _observe(self, record: Record | None) -> Observation:
-        return observe(Guest(self._driver, self.name), record.created_from if record is not None else None)
+        seen = observe(self.vm, record.created_from if record is not None else None)
+        if ownership.objection(record, seen, self.name) is None:
+            for taken in assembly.inherit(self.spec, self._paths, self.vm, seen):
+                self.__dict__.pop("_agent", None)
+                self._stream.emit(events.Disclosed(message=f"another operator's, from the VM: {taken}"))
+        return seen
 
     def _warn(self, text: str) -> None:
         self._stream.emit(events.Warned(message=text))
@@ -393,7 +398,3 @@ class Workspace:
 
 def _no_workspace(name: str) -> NotFound:
     return NotFound(f"there is no workspace {name}", hint="`polis list` shows all, `polis up` makes one")
-
-
-def _one_below(phase: Phase) -> Phase:
-    return list(Phase)[max(0, phase.rank - 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ from polis.phase import Phase
 from polis.states.base import HOLDS, Verdict, lacks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from polis.bundle.archive import Bundle
     from polis.bundle.imagelock import Lock
@@ -90,10 +91,14 @@ class Configured:
 
     phase = Phase.CONFIGURED
 
-    def __init__(self, bench: Workbench, inputs: Inputs, keys: KeyStore) -> None:
+    def __init__(
+        self, bench: Workbench, inputs: Inputs, keys: KeyStore, handover: Callable[[], bytes] | None = None
+    ) -> None:
+        """`handover` returns what is left in the guest for other operators, where there may be some."""
         self._bench = bench
         self._inputs = inputs
         self._keys = keys
+        self._handover = handover
 
     @functools.cached_property
     def _given(self) -> dict[str, str]:
@@ -145,6 +150,8 @@ class Configured:
         """Make what keys are missing; push the archives, verify them there, unpack beside the old ones, swap, mark."""
         if made := self._keys.renew(self._bench.name):
             self._tell(f"new on this machine: {', '.join(made)}")
+        if self._handover is not None:
+            self._leave_for_others(self._handover())
         bundle, today = self._inputs.bundle, self._fingerprint
         self._tell(f"sending {bundle.files} files, {bundle.size // 1024} KiB")
         with tempfile.TemporaryDirectory(prefix="polis-") as directory:
@@ -171,6 +178,14 @@ class Configured:
         """Remove what was placed, or put back what it replaced; volumes stay, and so do the keys on the host."""
         self._tell("removing what was placed")
         self._bench.guest.call("remove-bundle", {}, timeout=MARGIN)
+
+    def _leave_for_others(self, content: bytes) -> None:
+        with tempfile.TemporaryDirectory(prefix="polis-") as directory:
+            path = Path(directory) / "vault.json"
+            path.write_bytes(content)
+            target = self._bench.guest.push(path, path.name)
+        arguments: dict[str, object] = {"path": target, "digest": hashlib.sha256(content).hexdigest()}
+        self._bench.guest.call("keep-vault", arguments, timeout=MARGIN)
 
     def _private_files(self) -> dict[str, PlacedFile]:
         known = self._keys.read()

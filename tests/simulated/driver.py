@@ -118,6 +118,8 @@ class SimulatedDriver(guest.Conditions):
             machine = self._running(name)
             machine["pushed"][target] = hashlib.sha256(source.read_bytes()).hexdigest()
             machine["pushes"] += 1
+            if source.name == "vault.json":
+                machine.setdefault("left", {})[target] = source.read_text()
             self.world.store(name, machine)
 
     def pull(self, *, name: str, source: str, target: Path) -> None:

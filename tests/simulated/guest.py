@@ -7,6 +7,7 @@ real guest would leave.
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -162,6 +163,20 @@ def _serves(machine: Machine, release: dict[str, Any]) -> bool:
     return any(container["config_hash"] in hashes for container in machine["containers"].values())
 
 
+def keep_vault(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
+    content = machine["left"].pop(arguments["path"])
+    assert hashlib.sha256(content.encode()).hexdigest() == arguments["digest"] == machine["pushed"][arguments["path"]]
+    machine["vault"] = json.loads(content)
+    yield
+    del machine["pushed"][arguments["path"]]
+    return {}
+
+
+def lend_vault(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
+    yield
+    return {"vault": machine.get("vault")}
+
+
 def remove_bundle(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
     previous = machine["previous"]
     if previous is not None:
@@ -299,6 +314,8 @@ COMMANDS = {
     "sign": sign,
     "place": place,
     "remove-bundle": remove_bundle,
+    "keep-vault": keep_vault,
+    "lend-vault": lend_vault,
     "pull": pull,
     "load-image": load_image,
     "remove-images": remove_images,

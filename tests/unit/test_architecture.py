@@ -52,6 +52,7 @@ BELOW: dict[str, set[str]] = {
     "guest": {"drivers", "process"},
     "vault": {"bundle"},
     "lease": {"drivers"},
+    "handover": {"agents", "guest", "states", "vault"},
     "shared": {"drivers", "lease"},
     "offline": {"guest", "bundle", "cloudinit", "drivers"},
     "states": {"guest", "bundle", "cloudinit", "drivers", "vault"},
