@@ -36,6 +36,10 @@ CHAIN, NUMBER = "chain", "turn"
 
 HOLDER, BEAT = "holder", "beat"
 
+PIDS = 2**31
+ROUNDS = 100
+"""How often in a row somebody else may have been faster."""
+
 
 def _clock() -> float:
     """Return seconds on a clock that nobody sets, and that goes on while the machine sleeps where there is one."""
@@ -144,14 +148,18 @@ class Queue:
 
         Raises Locked if somebody has the turn for `wait` seconds, and what entries raise.
         """
-        until, told = self.pace.clock() + wait, False
+        until, told, faster = self.pace.clock() + wait, False, 0
         while True:
             lease, holder = self._try(root())
             if lease is not None:
                 return lease
             left = until - self.pace.clock()
-            if holder is None:
-                continue  # it changed while we looked
+            if holder is None:  # something changed while we looked
+                faster += 1
+                if faster > ROUNDS:
+                    raise Locked("other commands on this workspace are always faster", hint="run it again later")
+                continue
+            faster = 0
             if left <= 0:
                 raise self._locked(holder, wait)
             if not told:
@@ -220,10 +228,10 @@ class Queue:
 def who(entry: Entry) -> str:
     """Return in words who has a turn. Others wrote it: it is shortened, and cleaned for a terminal."""
     told = _holder(entry)
-    user, host, command, since = (
-        terminaltext.clean(str(told.get(key, "?"))[:64]) for key in ("user", "host", "command", "started_at")
+    user, host, pid, command, since = (
+        terminaltext.clean(str(told.get(key, "?"))[:64]) for key in ("user", "host", "pid", "command", "started_at")
     )
-    return f"`polis {command}` of {user}@{host} (pid {told.get('pid')}) has been at work since {since}"
+    return f"`polis {command}` of {user}@{host} (pid {pid}) has been at work since {since}"
 
 
 def _me(command: str) -> dict[str, Any]:
@@ -250,7 +258,7 @@ def _died_here(holder: Mapping[str, Any]) -> bool:
     if not here[1] or (holder.get("host"), holder.get("boot_id"), holder.get("processes")) != here:
         return False
     pid, uptime_s = holder.get("pid"), holder.get("uptime_s")
-    if not isinstance(pid, int) or not isinstance(uptime_s, int | float) or pid <= 0:
+    if not isinstance(pid, int) or not isinstance(uptime_s, int | float) or not 0 < pid < PIDS:
         return False
     return not process_lives(pid, uptime_s)
 

@@ -11,15 +11,20 @@ from typing import Any
 
 import pytest
 
+from polis import config, events
+from polis.drivers.base import Capabilities
 from polis.drivers.entries import Entries, Entry
 from polis.drivers.incus.api import Transport
 from polis.errors import ConfigurationError, Locked
 from polis.lease import BEAT, CHAIN, HOLDER, Pace, entry_name, number_of
+from polis.paths import Paths
 from polis.phase import ORDER, Phase
 from polis.record import Record
 from polis.shared import RECORD, SharedStore, records
 from polis.store import SCHEMA_VERSION, Store
+from polis.workspace import UpOptions, Workspace
 from tests.profiles import Clock, Cut, Killed, entries
+from tests.simulated import SimulatedDriver
 
 OLDER = Path(__file__).parent / "data/records/schema-1.json"
 NAME = "shared"
@@ -75,6 +80,26 @@ class Operator:
             if found is not None:
                 holder = json.loads(found.texts[HOLDER]) | {"pid": 2**22 + 7}
                 self.entries.replace(name, {**found.texts, HOLDER: json.dumps(holder)})
+
+
+@dataclass
+class ClusteredDriver(SimulatedDriver):
+    """Simulated machines of a server that keeps entries."""
+
+    transport: Transport = field(kw_only=True)
+
+    def entries(self) -> Entries:
+        return entries(self.transport)
+
+
+@dataclass
+class Told:
+    """What an operator was told."""
+
+    events: list[events.Event] = field(default_factory=list)
+
+    def take(self, event: events.Event) -> None:
+        self.events.append(event)
 
 
 Operators = Callable[..., Operator]
@@ -304,6 +329,42 @@ class SharedRecordSuite:
         final = operators("ann").store.load().record
         assert final is not None
         assert (most[0], final.tries) == (1, {Phase.LAUNCHED: count * rounds})
+
+    def test_two_operators_who_act_at_once_do_nothing_twice_and_see_the_same(
+        self, operators: Operators, tmp_path: Path
+    ) -> None:
+        names, reached, told = ("ann", "bob"), dict[str, Phase](), dict[str, Told]()
+        spec = config.Spec.model_validate({"name": NAME, "timeout": 30, "retry": {"base": 0.001, "cap": 0.001}})
+
+        def workspace(name: str) -> Workspace:
+            home = operators(name).directory
+            places = Paths(*(home / part for part in ("config", "data", "cache", "logs", "runtime")))
+            driver = ClusteredDriver(
+                path=tmp_path / "world.json",
+                capabilities=Capabilities(cluster=True),
+                transport=operators(name).transport,
+            )
+            told[name] = Told()
+            return Workspace(spec, places, events.Stream([told[name]]), driver)
+
+        def work(name: str) -> None:
+            reached[name] = workspace(name).up(UpOptions(wait=600))
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert reached == dict.fromkeys(names, Phase.HEALTHY)
+        driver = ClusteredDriver(path=tmp_path / "world.json", transport=operators("ann").transport)
+        machine = driver.machine_of(NAME)
+        assert (driver.launches, machine["needless"]) == (1, [])
+        assert len(machine["pulls"]) == len(set(machine["pulls"]))
+        assert machine["creations"] == len(machine["containers"])
+        documents = [workspace(name).status().document for name in names]
+        assert documents[0] == documents[1]
+        assert documents[0]["phase"] == Phase.HEALTHY
+        assert not any(workspace(name).plan(UpOptions()).is_pending for name in names)
 
     # ---- killed anywhere
 

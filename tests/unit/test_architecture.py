@@ -65,7 +65,7 @@ BELOW: dict[str, set[str]] = {
     "status": {"assessment", "ownership", "states", "guest"},
     "ownership": {"states", "guest", "drivers"},
     "site": {"cloudinit"},
-    "assembly": {"shared"}
+    "assembly": {"handover", "shared"}
     | {"offline", "agents", "contents", "vault", "site", "states", "guest", "bundle", "cloudinit", "drivers"},
     "workspace": {"assembly", "machine", "plan", "status"}
     | {"offline", "agents", "bundle", "ownership", "states", "guest", "drivers"},
