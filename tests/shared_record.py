@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from polis import config, events
+from polis import config, durable, events
 from polis.drivers.base import Capabilities
 from polis.drivers.entries import Entries, Entry
 from polis.drivers.incus.api import Transport
 from polis.errors import ConfigurationError, Locked
-from polis.lease import BEAT, CHAIN, HOLDER, Pace, entry_name, number_of
+from polis.lease import BEAT, CHAIN, HOLDER, Pace, Queue, entry_name, number_of
 from polis.paths import Paths
 from polis.phase import ORDER, Phase
 from polis.record import Record
 from polis.shared import RECORD, SharedStore, records
-from polis.store import SCHEMA_VERSION, Store
+from polis.store import FILE, SCHEMA_VERSION, Store
 from polis.workspace import UpOptions, Workspace
 from tests.profiles import Clock, Cut, Killed, entries
 from tests.simulated import SimulatedDriver
@@ -299,6 +299,34 @@ class SharedRecordSuite:
         bob.save(record(Phase.CONFIGURED), wait=100)
         assert number_of(bob.root()) == number_of(root) + 2
         assert [name for name in bob.entries.all() if "." in name] == []
+
+    def test_who_looked_long_ago_gets_no_turn_of_long_ago(self, operators: Operators) -> None:
+        ann = operators("ann")
+        ann.save(record())
+        stale = ann.root()
+        ann.save(record())
+        ann.save(record())
+        looks = [stale]
+        queue = Queue(ann.entries, NAME, "up", ann.told.append)
+        lease = queue.take(lambda: looks.pop() if looks else ann.root(), wait=0)
+        assert lease.number == number_of(stale) + 3
+        assert [name for name in ann.entries.all() if "." in name] == [lease.name]
+
+    def test_a_save_fails_as_soon_as_somebody_has_begun_to_take_over(self, operators: Operators) -> None:
+        ann = operators("ann")
+        store = ann.store
+        with store.turn("up", wait=0, tell=print):
+            assert operators("bob").entries.remove(ann.lease())
+            with pytest.raises(Locked, match="taken over"):
+                store.save(record())
+
+    def test_what_a_killed_process_left_of_the_copy_is_swept(self, operators: Operators) -> None:
+        ann = operators("ann")
+        ann.save(record())
+        partial = ann.directory / f".{FILE}.1-ab{durable.PARTIAL}"
+        partial.touch()
+        ann.recover()
+        assert not partial.exists()
 
     def test_all_who_come_at_once_get_their_turn_one_after_the_other(self, operators: Operators) -> None:
         count, rounds, inside, most = 4, 5, [0], [0]
