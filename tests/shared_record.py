@@ -96,10 +96,10 @@ class ClusteredDriver(SimulatedDriver):
 class Told:
     """What an operator was told."""
 
-    events: list[events.Event] = field(default_factory=list)
+    heard: list[events.Event] = field(default_factory=list)
 
     def take(self, event: events.Event) -> None:
-        self.events.append(event)
+        self.heard.append(event)
 
 
 Operators = Callable[..., Operator]
