@@ -60,6 +60,9 @@ class Instance:
     `owner` is the id of the workspace that created it, where the driver can stamp one on the instance;
     None means that the instance itself cannot tell. `hardware` is None where the driver cannot tell it cheaply. `kind`
     is the driver's own knowledge, never what the guest says of itself.
+
+    `snapshots` holds the complete snapshots of it that a driver took (`Snapshots.take`): under each label the
+    fingerprint of what the instance was created from. `template` is the id of the template that it began as, if any.
     """
 
     driver: str
@@ -70,6 +73,8 @@ class Instance:
     detail: str = ""
     hardware: Hardware | None = None
     kind: InstanceKind = InstanceKind.VM
+    snapshots: Mapping[str, str] = field(default_factory=dict)
+    template: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,10 @@ class LaunchRequest:
     """All that a driver needs to create an instance. Sizes are bytes, the timeout is seconds.
 
     `medium` is a disk image that the machine finds as one more disk, read-only; the driver keeps a copy of its own.
+
+    `fingerprint` tells what the instance is created from; a driver with snapshots stamps it on the instance, and so on
+    all that is taken of it. Without one nothing may be taken. `template` is the id of a template (`Snapshots.template`)
+    to begin with instead of the image; one that is gone meanwhile is passed over for the image.
     """
 
     name: str
@@ -113,11 +122,15 @@ class LaunchRequest:
     timeout: float
     forwards: tuple[Forward, ...] = ()
     medium: Path | None = None
+    fingerprint: str = ""
+    template: str = ""
 
 
 @dataclass(frozen=True)
 class Capabilities:
     """What a driver can do beyond the protocol.
+
+    `snapshot` and `clone` go together: the driver has `snapshots`, which keeps the protocol `Snapshots`.
 
     `architecture` is that of its machines, in Debian's word (amd64, arm64); None where it cannot tell.
     """
@@ -211,3 +224,58 @@ class Driver(Protocol):
     def diagnose(self, *, name: str) -> Diagnosis:
         """Return the console's last lines and where the whole log is. Never raises."""
         ...
+
+
+@dataclass(frozen=True)
+class Template:
+    """What new instances can begin as: a provisioned machine's disk, nobody's own. `made` is when, in words (UTC)."""
+
+    id: str
+    made: str
+
+
+class Snapshots(Protocol):
+    """Keeping what an instance is, to return it there or to let others begin with it (`Driver.snapshots`).
+
+    A snapshot belongs to its instance and goes with it; a template belongs to nobody, and outlives all instances.
+    """
+
+    def take(self, *, name: str, label: str) -> None:
+        """Keep the instance's disk and configuration as they are now, under a label; no-op if that was done.
+
+        May be called again after having been interrupted anywhere: what is not complete is no snapshot, and is made
+        anew. Raises InstanceMissing, LaunchFailed, HostUnsuitable, Transient.
+        """
+        ...
+
+    def restore(self, *, name: str, label: str) -> None:
+        """Make disk and configuration what they were, the owner's mark included; the instance is off afterwards.
+
+        Raises InstanceMissing (no such instance, or no such complete snapshot), LaunchFailed, HostUnsuitable.
+        """
+        ...
+
+    def drop(self, *, name: str, label: str) -> None:
+        """Remove a snapshot, complete or not; no-op if there is none."""
+        ...
+
+    def template(self, *, fingerprint: str) -> Template | None:
+        """Return the newest template made from these inputs that is not too old, or None. Changes nothing."""
+        ...
+
+    def offer(self, *, name: str, label: str) -> bool:
+        """Begin to make a template of a complete snapshot, unless there is one; return whether it was begun.
+
+        Does not wait for its end: a template is there whole, or not at all. Those that are too old are removed.
+        """
+        ...
+
+    def withdraw(self, *, fingerprint: str) -> int:
+        """Remove the templates made from these inputs if no instance was created from them; return how many."""
+        ...
+
+
+def snapshots_of(driver: Driver) -> Snapshots | None:
+    """Return what a driver can do with snapshots, or None if it has none."""
+    found: Snapshots | None = getattr(driver, "snapshots", None)
+    return found

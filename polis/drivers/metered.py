@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from polis.drivers.base import snapshots_of
 from polis.errors import PolisError
 from polis.events import DriverCalled
 
@@ -14,7 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from polis.drivers.base import Capabilities, Diagnosis, Driver, Instance, LaunchRequest, OnLine
+    from polis.drivers.base import (
+        Capabilities,
+        Diagnosis,
+        Driver,
+        Instance,
+        LaunchRequest,
+        OnLine,
+        Snapshots,
+        Template,
+    )
     from polis.process import Completed
 
 _SHIPPED = ("sudo", "-n", "python3", "-I", "-c")
@@ -78,6 +88,12 @@ class MeteredDriver:
         self.name = inner.name
         self.capabilities: Capabilities = inner.capabilities
 
+    @property
+    def snapshots(self) -> Snapshots | None:
+        """See `Snapshots`."""
+        inner = snapshots_of(self._inner)
+        return MeteredSnapshots(inner, self.meter) if inner is not None else None
+
     def find(self, *, name: str) -> Instance | None:
         """See `Driver.find`."""
         with self.meter.count("find", name):
@@ -137,6 +153,44 @@ class MeteredDriver:
         """See `Driver.diagnose`."""
         with self.meter.count("diagnose", name):
             return self._inner.diagnose(name=name)
+
+
+@dataclass(frozen=True)
+class MeteredSnapshots:
+    """Passes every call on to a driver's snapshots and counts it."""
+
+    inner: Snapshots
+    meter: Meter
+
+    def take(self, *, name: str, label: str) -> None:
+        """See `Snapshots.take`."""
+        with self.meter.count("take", f"{name}/{label}"):
+            self.inner.take(name=name, label=label)
+
+    def restore(self, *, name: str, label: str) -> None:
+        """See `Snapshots.restore`."""
+        with self.meter.count("restore", f"{name}/{label}"):
+            self.inner.restore(name=name, label=label)
+
+    def drop(self, *, name: str, label: str) -> None:
+        """See `Snapshots.drop`."""
+        with self.meter.count("drop", f"{name}/{label}"):
+            self.inner.drop(name=name, label=label)
+
+    def template(self, *, fingerprint: str) -> Template | None:
+        """See `Snapshots.template`."""
+        with self.meter.count("template", fingerprint):
+            return self.inner.template(fingerprint=fingerprint)
+
+    def offer(self, *, name: str, label: str) -> bool:
+        """See `Snapshots.offer`."""
+        with self.meter.count("offer", f"{name}/{label}"):
+            return self.inner.offer(name=name, label=label)
+
+    def withdraw(self, *, fingerprint: str) -> int:
+        """See `Snapshots.withdraw`."""
+        with self.meter.count("withdraw", fingerprint):
+            return self.inner.withdraw(fingerprint=fingerprint)
 
 
 def described(argv: Sequence[str]) -> str:

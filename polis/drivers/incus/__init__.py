@@ -16,6 +16,7 @@ endpoint   where the server's own interface is, from the client's settings
 api        that interface: one request at a time
 entries    named texts in the server's database, for what all operators share
 arrival    waiting for an instance, whatever became of whoever created or started it
+snapshots  snapshots of instances, and templates that others begin as
 driver     IncusDriver: policy
 
 Ownership. The instance itself tells whose it is: `user.polis.owner` holds the workspace's id and `user.polis.workspace`

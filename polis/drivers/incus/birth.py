@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def order(request: LaunchRequest, tool: Tool, wanted: Settings, *, vm: bool) -> 
     nesting = {} if vm else {"security.nesting": "true"}  # what Docker needs in a container
     return Order(
         name=request.name,
-        image=image(request, tool, wanted),
+        image=wanted.place(request.template) if request.template else image(request, tool, wanted),
         vm=vm,
         disk=size(request.disk),
         config={
@@ -51,9 +52,20 @@ def order(request: LaunchRequest, tool: Tool, wanted: Settings, *, vm: bool) -> 
             records.OWNER: request.owner,
             records.WORKSPACE: request.name,
             records.USER: request.image.user,
+            **origin(request.fingerprint),
         },
         devices=forwards.devices(request.forwards),
     )
+
+
+def origin(fingerprint: str) -> dict[str, str]:
+    """Return the keys that tell what an instance or a template is made from; none without a fingerprint."""
+    return {records.FINGERPRINT: fingerprint, records.TEMPLATE: digest(fingerprint)} if fingerprint else {}
+
+
+def digest(fingerprint: str) -> str:
+    """Return a fingerprint in sixteen digits: it has spaces and equals signs, which no server's filter takes."""
+    return hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
 
 
 def limits(request: LaunchRequest) -> dict[str, str]:

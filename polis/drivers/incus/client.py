@@ -106,6 +106,45 @@ class Client:
         chosen = self.settings.remote
         return (chosen or self._call("remote", "get-default", limit=limit, anywhere=True).stdout.strip()) == LOCAL
 
+    def snapshot(self, name: str, label: str, *, limit: float) -> None:
+        """Take a snapshot of an instance, on or off, without its memory; the server's own expiry is not applied."""
+        self._call("snapshot", self.settings.place(name), label, "--no-expiry", limit=limit)
+
+    def restore(self, name: str, label: str, *, limit: float) -> None:
+        """Make an instance what it was when a snapshot was taken."""
+        self._call("restore", self.settings.place(name), label, limit=limit)
+
+    def drop(self, name: str, label: str, *, limit: float) -> None:
+        """Remove a snapshot."""
+        self._call("delete", self.settings.place(f"{name}/{label}"), limit=limit)
+
+    def mark(self, name: str, key: str, value: str, *, limit: float) -> None:
+        """Write one key of an instance's configuration."""
+        self._call("config", "set", self.settings.place(name), f"{key}={value}", limit=limit)
+
+    def images(self, digest: str, *, limit: float) -> tuple[records.StoredImage, ...]:
+        """Return the images that Polis made, newest first; with a digest those made from these inputs."""
+        sought = f"properties.{records.TEMPLATE} eq {digest}" if digest else ""
+        return self._read(self._query("/1.0/images", limit=limit, recursion="1", filter=sought), records.images)
+
+    def created_from(self, digest: str, *, limit: float) -> dict[str, str]:
+        """Return the instances created from these inputs, and when each was, by name."""
+        sought = f"config.{records.TEMPLATE} eq {digest}"
+        return self._read(self._query("/1.0/instances", limit=limit, recursion="1", filter=sought), records.creations)
+
+    def publish(self, name: str, label: str, properties: Mapping[str, str], *, limit: float) -> None:
+        """Let the server make an image of a snapshot, and do not wait for that: it goes on by itself.
+
+        Not compressed: that takes longer than everything else, here and whenever an instance is made of it.
+        """
+        source = {"type": "snapshot", "name": f"{name}/{label}"}
+        order = {"source": source, "properties": dict(properties), "compression_algorithm": "none"}
+        self._query("/1.0/images", limit=limit, order=order)
+
+    def delete_image(self, image: str, *, limit: float) -> None:
+        """Remove an image; instances made of it are not touched."""
+        self._call("image", "delete", self.settings.place(image), limit=limit)
+
     def console(self, name: str, *, limit: float) -> str:
         """Return the console's log."""
         return self._call("console", self.settings.place(name), "--show-log", limit=limit).stdout
@@ -136,11 +175,15 @@ class Client:
     def _exec(self, name: str, flags: Sequence[str], argv: Sequence[str]) -> list[str]:
         return [self.tool.command, "exec", *self._project(), self.settings.place(name), *flags, "--", *argv]
 
-    def _query(self, path: str, *, limit: float, **parameters: str) -> Completed:
+    def _query(
+        self, path: str, *, limit: float, order: Mapping[str, object] | None = None, **parameters: str
+    ) -> Completed:
         if self.settings.project:
             parameters["project"] = self.settings.project
+        parameters = {key: value for key, value in parameters.items() if value}
         address = f"{path}?{urlencode(parameters)}" if parameters else path
-        return self._call("query", self.settings.place(address), limit=limit, anywhere=True)
+        words = ["-X", "POST", "-d", json.dumps(order)] if order is not None else []
+        return self._call("query", *words, self.settings.place(address), limit=limit, anywhere=True)
 
     def _call(
         self, verb: str, *argv: str, limit: float, anywhere: bool = False, stdin: bytes | None = None

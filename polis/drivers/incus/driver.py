@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from polis.drivers.incus.api import Transport
     from polis.drivers.incus.arrival import Actions
     from polis.drivers.incus.records import Seen, Server
+    from polis.drivers.incus.snapshots import IncusSnapshots
     from polis.drivers.incus.transfer import Execute
     from polis.process import Completed
 
@@ -63,13 +65,21 @@ class IncusDriver:
         client: Client | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self.capabilities = Capabilities(resize=True, forward_ports=True, cluster=True)
+        self.capabilities = Capabilities(resize=True, snapshot=True, clone=True, forward_ports=True, cluster=True)
         self._client = client or Client(tools.detect(), settings or Settings())
         self._tool = self._client.tool
         self._patience = patience or Patience()
         self._disclose = disclose or (lambda _: None)
         self._commands = Commands(self._client, self._patience)
         self._users: dict[str, str] = {}
+
+    @property
+    def snapshots(self) -> IncusSnapshots:
+        """Return what keeps and returns its instances."""
+        from polis.drivers.incus.snapshots import Deeds, IncusSnapshots
+
+        deeds = Deeds(look=self._look, ask=self._ask, switch_off=lambda name: self.stop(name=name, force=True))
+        return IncusSnapshots(self._client, self._patience, deeds)
 
     def server(self) -> Server:
         """Return what the server is; raises DriverMissing, DriverUnavailable, HostUnsuitable, ConfigurationError."""
@@ -302,7 +312,13 @@ class IncusDriver:
             vm, disclosure = birth.is_vm(self._client.server(limit=limit), settings, self._tool)
             if disclosure:
                 self._disclose(disclosure)
-            self._client.create(birth.order(request, self._tool, settings, vm=vm), limit=left)
+            try:
+                self._client.create(birth.order(request, self._tool, settings, vm=vm), limit=left)
+            except ToolFailure as failed:
+                if not request.template or failed.name != "no-image":
+                    raise
+                image = dataclasses.replace(request, template="")  # another has just removed the template
+                self._client.create(birth.order(image, self._tool, settings, vm=vm), limit=left)
 
         def prepare(seen: Seen) -> None:
             actual = seen.instance.hardware

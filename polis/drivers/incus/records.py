@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from polis.drivers.base import Hardware, Instance, InstanceKind, InstanceState
 from polis.drivers.incus import forwards
 from polis.drivers.incus.tool import size_of
 from polis.drivers.toolcalls import Unreadable
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 OWNER = "user.polis.owner"
 WORKSPACE = "user.polis.workspace"
 USER = "user.polis.user"
 """Who runs commands in it: the default user of the image that it was made from."""
+FINGERPRINT = "user.polis.fingerprint"
+"""What the instance was created from; snapshots inherit it, for they are copies of the configuration too."""
+TEMPLATE = "user.polis.template"
+"""The same in sixteen digits, which the server can search for: on instances, and as a property of templates."""
+COMPLETE = "user.polis.snapshot."
+"""And a label: when the snapshot was taken. Written when it is complete: a server that dies leaves half of one."""
 
 USUAL_USER = "ubuntu"
 
@@ -48,7 +57,8 @@ class Seen:
     """An instance, with what only this driver wants to know.
 
     `fresh` says that it was never started; `kind` is virtual-machine or container, `location` the cluster's member,
-    `user` whom commands run as.
+    `user` whom commands run as. `fingerprint` is what it was created from, `taken` has the time of each snapshot of it,
+    complete or not.
     """
 
     instance: Instance
@@ -56,6 +66,9 @@ class Seen:
     kind: str
     location: str
     user: str
+    fingerprint: str = ""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
 
     @property
     def is_container(self) -> bool:
@@ -90,6 +103,8 @@ def seen(text: str, driver: str) -> Seen:
         detail=detail,
         hardware=_hardware(config, found.get("expanded_devices")),
         kind=InstanceKind.CONTAINER if found.get("type") == CONTAINER else InstanceKind.VM,
+        snapshots=dict(_snapshots(found.get("snapshots"), config)),
+        template=str(config.get("volatile.base_image", "")) if config.get(f"image.{TEMPLATE}") else "",
     )
     return Seen(
         instance,
@@ -97,7 +112,36 @@ def seen(text: str, driver: str) -> Seen:
         kind=str(found.get("type", "")),
         location=str(found.get("location", "")),
         user=str(config.get(USER) or USUAL_USER),
+        fingerprint=str(config.get(FINGERPRINT) or ""),
+        taken=_taken(found.get("snapshots")),
+        created=str(found.get("created_at", "")),
     )
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image that Polis made. `made` is when, as the server writes times (RFC 3339, UTC)."""
+
+    id: str
+    kind: str
+    fingerprint: str
+    made: str
+
+
+def images(text: str) -> tuple[StoredImage, ...]:
+    """Return the images of `GET /1.0/images?recursion=1` that Polis made, newest first. Raises Unreadable."""
+    found = []
+    for entry in _list(text):
+        properties = entry.get("properties") or {}
+        if isinstance(properties, dict) and properties.get(TEMPLATE):
+            id_, kind, made = (str(entry.get(key, "")) for key in ("fingerprint", "type", "uploaded_at"))
+            found.append(StoredImage(id_, kind, str(properties.get(FINGERPRINT, "")), made))
+    return tuple(sorted(found, key=lambda image: image.made, reverse=True))
+
+
+def creations(text: str) -> dict[str, str]:
+    """Return when each instance of `GET /1.0/instances?recursion=1` was created, by name. Raises Unreadable."""
+    return {str(entry.get("name", "")): str(entry.get("created_at", "")) for entry in _list(text)}
 
 
 def server(text: str) -> Server:
@@ -139,6 +183,31 @@ def _hardware(config: dict[str, Any], devices: object) -> Hardware | None:
     if disk is None or memory is None or not cpus.isdecimal():
         return None
     return Hardware(int(cpus), memory, disk, forwards.read(devices))
+
+
+def _taken(listed: object) -> dict[str, str]:
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    # Incus and LXD name them alone here; with the instance before a slash elsewhere.
+    return {str(entry.get("name", "")).rpartition("/")[2]: str(entry.get("created_at", "")) for entry in entries}
+
+
+def _snapshots(listed: object, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield label and fingerprint of each snapshot that is complete."""
+    for entry in listed if isinstance(listed, list) else ():
+        label = str(entry.get("name", "")).rpartition("/")[2] if isinstance(entry, dict) else ""
+        kept = entry.get("config") if label else None
+        if isinstance(kept, dict) and kept.get(FINGERPRINT) and config.get(COMPLETE + label) == entry.get("created_at"):
+            yield label, str(kept[FINGERPRINT])
+
+
+def _list(text: str) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(text or "[]")
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(str(error)) from error
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise Unreadable("not a list of JSON objects")
+    return value
 
 
 def _addresses(state: object) -> tuple[str, ...]:
