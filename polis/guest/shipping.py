@@ -17,6 +17,7 @@ PACKAGE = "polis.guest.remote"
 COMMANDS = {
     "probe": ("probe", "run"),
     "wait": ("provisioning", "wait"),
+    "seal": ("provisioning", "seal"),
     "sign": ("provisioning", "sign"),
     "place": ("placing", "place"),
     "remove-bundle": ("placing", "remove"),

@@ -49,7 +49,7 @@ class Guest:
     def boot(self) -> int:
         """Run the script; return its exit code."""
         (text,) = yaml.safe_load(document.read(None).text)["runcmd"]
-        for directory in ("/var/lib/polis", "/var/cache", "/opt/polis", "/etc/polis", "/run"):
+        for directory in ("/var/lib/polis", "/var/cache", "/var/lib/cloud", "/opt/polis", "/etc/polis", "/run"):
             text = text.replace(directory, f"{self.root}{directory}")
         script = self.root / "script"
         script.write_text(text)
@@ -87,8 +87,9 @@ class Guest:
 
 @pytest.fixture
 def guest(tmp_path: Path) -> Guest:
-    for directory in ("bin", "scripts", "run", "etc/polis", "var/cache"):
+    for directory in ("bin", "scripts", "run", "etc/polis", "var/cache", "var/lib/cloud/instance"):
         (tmp_path / directory).mkdir(parents=True)
+    (tmp_path / "var/lib/cloud/instance/user-data.txt").write_text("#cloud-config of the site\n")
     (tmp_path / "etc/polis/sysbox.places").write_text(
         "https://one.example/sysbox.deb\nhttps://two.example/sysbox.deb\n"
     )
@@ -133,6 +134,34 @@ def test_a_good_day(guest: Guest) -> None:
     assert "sysbox" in sysbox
     assert (guest.root / "var/lib/polis/packages/sysbox-ce.deb").read_bytes() == DEB, "kept for an export"
     assert all(f"Dir::Cache::archives={guest.root}/var/lib/polis/packages" in call for call in guest.called("apt-get"))
+
+
+def test_the_copy_of_a_machine_that_this_document_provisioned_has_everything_already(guest: Guest) -> None:
+    assert guest.boot() == 0
+    kept = guest.root / "var/lib/polis/provisioned-by"
+    assert kept.stat().st_mode & 0o077 == 0, "a site's document may hold a password"
+    (guest.root / "calls").unlink()
+    assert guest.boot() == 0
+    assert guest.calls == []
+    assert guest.sentinel is not None
+
+
+def test_a_machine_that_another_document_provisioned_is_provisioned_again(guest: Guest) -> None:
+    assert guest.boot() == 0
+    (guest.root / "calls").unlink()
+    (guest.root / "var/lib/cloud/instance/user-data.txt").write_text("#cloud-config of another site\n")
+    assert guest.boot() == 0
+    assert guest.called("apt-get")
+
+
+def test_half_a_provisioned_machine_is_provisioned_again(guest: Guest) -> None:
+    guest.teach("augenrules", "exit 1")
+    assert guest.boot() == 1
+    guest.teach("augenrules", "exit 0")
+    (guest.root / "calls").unlink()
+    (guest.root / "var/lib/polis/failure.json").unlink()
+    assert guest.boot() == 0
+    assert guest.called("apt-get")
 
 
 def test_a_silent_place_is_tried_again_with_growing_pauses(guest: Guest) -> None:
@@ -249,6 +278,7 @@ def test_a_package_that_is_not_there_ends_it_at_once(guest: Guest, line: str) ->
 def test_a_package_of_a_wrong_hash_is_tried_again_for_mirrors_change_while_they_are_read(guest: Guest) -> None:
     guest.teach("apt-get", "echo 'E: Failed to fetch http://m.example/x.deb  Hash Sum mismatch'; exit 100", turn=2)
     assert guest.boot() == 0
+    (guest.root / "var/lib/polis/provisioned.json").unlink()
     guest.teach("apt-get", "case $* in *install*) echo 'E: Failed to fetch x.deb  Hash Sum mismatch'; exit 100;; esac")
     assert guest.boot() == 1
     assert guest.failure is not None

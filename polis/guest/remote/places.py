@@ -28,6 +28,9 @@ MISHAP = STATE / "failure.json"
 INCOMING = STATE / "incoming"
 """Where the default user may push files."""
 
+IDENTITY = Path("/run/polis/identity")
+"""Where what makes this machine another than its copies waits while it is copied; a reboot makes it anew."""
+
 CURRENT = HOME / "current"
 """A link to the unpacked bundle, so that a new one is put in place by one rename."""
 
