@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from polis.drivers.base import Artifact, Forward, Hardware, Image, LaunchRequest
+from polis.drivers.base import Artifact, Forward, Hardware, Image, LaunchRequest, snapshots_of
 from polis.errors import ConfigurationError, HostUnsuitable
 
 if TYPE_CHECKING:
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from polis.guest.session import Guest
     from polis.offline.export import Origin
     from polis.paths import Paths
-    from polis.states.base import State
+    from polis.states.base import State, Workbench
     from polis.states.images_pulled import ImageSource
     from polis.states.observation import Observation
+    from polis.states.savepoint import Savepoint
     from polis.store import RecordStore
     from polis.vault import Vault
 
@@ -120,7 +121,29 @@ def lowest_states(
 
     bench = Workbench(spec.name, chosen, Guest(chosen, spec.name), emit, spec.timeout)
     birth = SpecifiedBirth(spec, chosen.name, identity, paths.cache / "medium" / spec.name)
-    return Absent(), Launched(bench, birth, identity)
+    return Absent(), Launched(bench, birth, identity, _savepoint(spec, chosen, bench, birth))
+
+
+def _savepoint(spec: Spec, chosen: Driver, bench: Workbench, birth: SpecifiedBirth) -> Savepoint | None:
+    kept = snapshots_of(chosen) if spec.snapshots else None
+    if kept is None:
+        return None
+    from polis.states.savepoint import Savepoint
+
+    return Savepoint(bench, kept, birth.fingerprint)
+
+
+def source(spec: Spec, chosen: Driver) -> str:
+    """Return in words what a new instance would begin as, if it is not its image."""
+    kept = snapshots_of(chosen) if spec.snapshots else None
+    template = kept.template(fingerprint=SpecifiedBirth(spec, chosen.name, "").fingerprint) if kept else None
+    return f"the template of {template.made}, which was provisioned from the same inputs" if template else ""
+
+
+def withdraw(spec: Spec, chosen: Driver) -> int:
+    """Remove the templates made from today's inputs if no instance was; return how many. What cannot be is left."""
+    kept = snapshots_of(chosen) if spec.snapshots else None
+    return kept.withdraw(fingerprint=SpecifiedBirth(spec, chosen.name, "").fingerprint) if kept else 0
 
 
 def agent(spec: Spec, paths: Paths) -> AgentParts | UnavailableAgent | None:
@@ -194,6 +217,12 @@ def check(spec: Spec, chosen: Driver) -> list[str]:
             f"the {chosen.name} driver makes {architecture} machines here; what they run is pinned for {ARCHITECTURE}",
             remains="nothing was changed",
             hint=f"use a machine with an {ARCHITECTURE} processor",
+        )
+    if spec.snapshots and snapshots_of(chosen) is None:
+        raise HostUnsuitable(
+            f"the {chosen.name} driver takes no snapshots",
+            remains="nothing was changed",
+            hint="leave `snapshots` out, or choose --driver incus",
         )
     if spec.offline is not None:
         _check_offline(spec, spec.offline, chosen)

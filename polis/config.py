@@ -153,6 +153,7 @@ class Spec(Section):
     images_lock: Path | None = None
     cloud_init: Path | None = None
     accel: Literal["auto", "kvm", "hvf", "tcg"] = defaults.ACCEL
+    snapshots: bool = defaults.SNAPSHOTS
     incus: IncusSpec = Field(default_factory=IncusSpec)
     retry: RetrySpec = Field(default_factory=RetrySpec)
     ports: tuple[PortSpec, ...] = ()

@@ -25,6 +25,7 @@ NAME_LIMIT: Final = 63
 """Characters of a name."""
 DRIVERS: Final = ("qemu", "multipass", "incus")
 ACCEL: Final = "auto"
+SNAPSHOTS: Final = False
 TIMEOUT: Final = 900.0
 """Seconds for each phase."""
 
@@ -57,6 +58,7 @@ class Defaults:
     retry: ClassVar[Retry] = RETRY
     agent: ClassVar[None] = None
     offline: ClassVar[None] = None
+    snapshots: ClassVar[bool] = SNAPSHOTS
 
     def __getattr__(self, key: str) -> Any:
         """Return what the whole Spec says of any other key."""

@@ -28,6 +28,7 @@ from polis.events import (
 )
 from polis.phase import ORDER, Phase
 from polis.plan import Action
+from polis.states.base import Returning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,8 +91,10 @@ class Machine:
             return plan.anew(self._seen, recorded=self.phase, target=target)
         return plan.make(self._seen, recorded=self.phase, target=target)
 
-    def reset(self, to: Phase) -> None:
+    def reset(self, to: Phase, *, stepwise: bool = False) -> None:
         """Leave phase after phase from the top, down to `to`. An interrupted reset is resumed by the next.
+
+        Where a state can return to how it was when it first held, it does that instead, unless `stepwise`.
 
         Raises whatever stopped an action, after it was recorded.
         """
@@ -99,12 +102,23 @@ class Machine:
         if to is Phase.ABSENT:
             self._attempt("destroy", to)
             return
+        if not stepwise and self.returns(to):
+            self._attempt("restore", to)
+            return
         if seen.observation.report is None and seen.observation.instance is not None:
             self._attempt("wake", Phase.LAUNCHED)  # nothing can be removed from a guest that is off
         while self.phase.rank > to.rank:
             self._attempt("retreat", ORDER[self.phase.rank - 1])
         if self._traces_above(to):
             self._attempt("tidy", to)
+
+    def returns(self, to: Phase) -> bool:
+        """Return whether `reset` makes everything what it was when `to` first held: what came after it is lost."""
+        state, seen = self._states[to], self._seen.observation
+        if not isinstance(state, Returning) or not state.can_return(seen):
+            return False
+        # A guest that is off or half restored does not tell what is in it.
+        return self.phase.rank > to.rank or seen.report is None or bool(self._traces_above(to))
 
     # ---- the model
 
@@ -124,6 +138,7 @@ class Machine:
             wake=[self._write_departure, self._enter, self._look_again, self._save_awakening],
             leave=[self._write_departure, self._leave, self._confirm_leaving, self._save_descent],
             fall=[self._save_descent],
+            back=[self._write_departure, self._return, self._confirm_entry, self._save_descent],
         )
         return model
 
@@ -193,6 +208,11 @@ class Machine:
             if self._states[phase].has_traces(observation):
                 self._states[phase].leave(observation)
 
+    def _return(self, event: Any) -> None:
+        state = self._states[event.kwargs["towards"]]
+        if isinstance(state, Returning):
+            state.restore(self._seen.observation)
+
     def _confirm_leaving(self, event: Any) -> None:
         to = event.kwargs["towards"]
         self._look()
@@ -213,7 +233,7 @@ class Machine:
         if self._seen.observation.instance is None:
             self._record.created_from = None
         self._store.save(self._record)
-        if event.event.name in ("retreat", "destroy"):
+        if event.event.name in ("retreat", "destroy", "restore"):
             self._emit(PhaseLeft(phase=source, duration_s=round(time.monotonic() - self._begun, 3)))
 
     # ---- looking
@@ -302,6 +322,8 @@ def _wired(model: _Model, initial: Phase, **before: _Callbacks) -> Any:
         machine.add_transition("retreat", upper.value, lower.value, before=before.get("leave"))
         for above in upper, *upper.above:
             machine.add_transition(f"fall_to_{lower}", above.value, lower.value, before=before.get("fall"))
+    for source in (Phase.LAUNCHED, *Phase.LAUNCHED.above):
+        machine.add_transition("restore", source.value, Phase.LAUNCHED.value, before=before.get("back"))
     for phase in ORDER:
         machine.add_transition("destroy", phase.value, Phase.ABSENT.value, before=before.get("leave"))
         machine.add_transition("tidy", phase.value, phase.value, before=before.get("leave"))

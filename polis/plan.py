@@ -44,6 +44,8 @@ class Plan:
 
     `deferred` are changes that take effect when the instance is next switched on: no phase has to be entered for them,
     and nothing is switched off for their sake.
+
+    `source` is what a new instance would begin as, if it is not the image: in words, for people.
     """
 
     target: Phase
@@ -53,6 +55,16 @@ class Plan:
     drift: str = ""
     remedy: str = ""
     deferred: tuple[str, ...] = ()
+    is_absent: bool = False
+    source: str = ""
+
+    @property
+    def launches(self) -> bool:
+        """Return whether the plan makes a new instance."""
+        first = self.steps[0] if self.steps else None
+        return first is not None and (
+            first.action is Action.RECREATE or (first.action is Action.ENTER and self.is_absent)
+        )
 
     @property
     def next(self) -> Step | None:
@@ -84,6 +96,7 @@ class Plan:
             "drift": self.drift or None,
             "remedy": self.remedy or None,
             "deferred": list(self.deferred),
+            "source": self.source or None,
         }
 
 
@@ -92,7 +105,10 @@ def make(seen: Assessment, *, recorded: Phase, target: Phase) -> Plan:
     drift = seen.obstacle if seen.held.rank < recorded.rank else ""
     steps = tuple(_step(phase, seen, recorded) for phase in ORDER[1 : target.rank + 1])
     remedy = seen.verdict.remedy if seen.verdict is not None and seen.held.rank < target.rank else ""
-    return Plan(target, recorded, seen.held, steps, drift=drift, remedy=remedy, deferred=seen.deferred)
+    absent = seen.observation.instance is None
+    return Plan(
+        target, recorded, seen.held, steps, drift=drift, remedy=remedy, deferred=seen.deferred, is_absent=absent
+    )
 
 
 def anew(seen: Assessment, *, recorded: Phase, target: Phase) -> Plan:

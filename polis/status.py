@@ -122,6 +122,8 @@ def _instance(seen: Observation) -> dict[str, Any] | None:
         "state": seen.instance.state.value,
         "kind": seen.instance.kind.value,
         "ipv4": list(seen.instance.ipv4),
+        "template": seen.instance.template or None,
+        "snapshots": sorted(seen.instance.snapshots),
     }
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polis import assembly, events, lock, ownership
 from polis.drivers.base import InstanceState
@@ -14,13 +14,10 @@ from polis.drivers.metered import Meter, MeteredDriver
 from polis.drivers.sshconfig import SshAccess
 from polis.errors import (
     ChangesPending,
-    ExitCode,
     GuestUnreachable,
     InstanceMissing,
-    Interrupted,
     NotFound,
     PolisError,
-    interrupted,
 )
 from polis.guest.session import Guest
 from polis.journal import Journal
@@ -111,11 +108,15 @@ class Workspace:
             machine.up(options.target)
             return machine.phase
 
-    def reset(self, to: Phase | None, *, wait: float = 0.0) -> Phase:
-        """Leave phases down to `to` (one, if None) and return the phase that holds. Raises NotFound."""
+    def reset(self, to: Phase | None, *, wait: float = 0.0, stepwise: bool = False) -> Phase:
+        """Leave phases down to `to` (one, if None) and return the phase that holds. Raises NotFound.
+
+        A snapshot is restored where there is one to return to, unless `to` is None, or `stepwise`.
+        """
         with self._changing("reset", wait, to or Phase.ABSENT):
             machine = self._machine(*self._existing())
-            machine.reset(to if to is not None else list(Phase)[max(0, machine.phase.rank - 1)])
+            goal = to if to is not None else list(Phase)[max(0, machine.phase.rank - 1)]
+            machine.reset(goal, stepwise=stepwise or to is None)
             return machine.phase
 
     def stop(self, *, wait: float = 0.0) -> bool:
@@ -138,6 +139,7 @@ class Workspace:
             self._machine(*self._recover(adopt=False)).reset(Phase.ABSENT)
             if secrets:
                 kept.destroy()
+                assembly.withdraw(self.spec, self._driver)
             self._stream.remove(journal)
             self._store.forget(last=lock.FILE)
         return True
@@ -168,6 +170,12 @@ class Workspace:
             origin = assembly.origin(self.spec, self._driver)
             return Exporter(guest, origin, seen.report, tell, self.spec.timeout).write(target)
 
+    def loses(self, to: Phase) -> bool:
+        """Return whether a reset to this phase restores a snapshot: what came after it is lost, volumes too."""
+        if not self.exists():
+            return False
+        return self._machine(*self._identify(self._store.load(), adopt=False)).returns(to)
+
     def has_secrets(self) -> bool:
         """Return whether keys and passwords of this name are kept."""
         return self._paths.secrets(self.name).is_dir()
@@ -180,7 +188,10 @@ class Workspace:
             self._warn(text)
         self._require_agent()
         record, seen = self._identify(self._store.load(), adopt=options.adopt)
-        return self._machine(record, seen).plan(options.target, recreate=options.recreate)
+        found = self._machine(record, seen).plan(options.target, recreate=options.recreate)
+        if not found.launches:
+            return found
+        return dataclasses.replace(found, source=assembly.source(self.spec, self._driver))
 
     def history(self) -> tuple[Run, ...]:
         """Return the changing commands so far, oldest first. Raises NotFound."""
@@ -286,45 +297,15 @@ class Workspace:
             journal = Journal(directory)
             self._stream.add(journal)
             try:
-                with self._told(command, target):
+                from polis import telling
+
+                with telling.told(self._stream, command, target, lambda: self._reached):
                     yield journal
             except BaseException:
                 with contextlib.suppress(PolisError):  # what ended the command matters more
                     if fresh and self._store.load().record is None:
                         self._store.forget(last=lock.FILE)
                 raise
-
-    @contextlib.contextmanager
-    def _told(self, command: str, target: Phase) -> Iterator[None]:
-        begun = time.monotonic()
-
-        def end(outcome: str, code: int, error: dict[str, Any] | None = None) -> None:
-            seconds = round(time.monotonic() - begun, 3)
-            self._stream.emit(
-                events.CommandEnded(
-                    command=command,
-                    outcome=outcome,
-                    exit_code=code,
-                    duration_s=seconds,
-                    phase=self._reached,
-                    error=error,
-                )
-            )
-
-        self._stream.emit(events.CommandStarted(command=command, target=target))
-        try:
-            yield
-        except PolisError as error:
-            outcome = "interrupted" if isinstance(error, Interrupted) else "failed"
-            end(outcome, error.exit_code, events.describe(error))
-            raise
-        except KeyboardInterrupt as interruption:
-            end("interrupted", interrupted(interruption, "interrupted").exit_code)
-            raise
-        except Exception:
-            end("failed", ExitCode.BUG)
-            raise
-        end("done", ExitCode.OK)
 
     def _recover(self, *, adopt: bool) -> tuple[Record, Observation]:
         """Return the record, mended, rebuilt or begun where needed, and what is seen; the instance is our own."""

@@ -27,6 +27,7 @@ DESCRIPTIONS: Final = {
     "images_lock": "Which image each tag has to be; without it, images.lock in the bundle.",
     "cloud_init": "A document that replaces the shipped one.",
     "accel": "Acceleration of QEMU: the best that works, or this one.",
+    "snapshots": "Keep the VM as provisioned: to return to it, and for new workspaces to begin with. Driver incus.",
     "incus": "The server of the driver incus (Incus or LXD), and what it makes instances from.",
     "retry": "How often and how long transient failures are tried again.",
     "ports": "Ports of 127.0.0.1 of the host that lead into the VM: host:guest.",

@@ -14,14 +14,14 @@ from polis.cli.session import confirm, globals_of, open_workspace, reporting
 def delete(
     context: typer.Context,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also destroy the workspace's keys and passwords, and its agent's.")
+        bool, typer.Option("--all", help="Also destroy its keys and passwords, its agent's, and its template.")
     ] = False,
     wait: Wait = 0.0,
 ) -> None:
     """Delete the VM with all that is in it, and the record.
 
     The workspace's keys and passwords stay, for a VM of the same name, unless --all is given. Downloaded base images
-    stay in the cache.
+    stay in the cache. --all also removes the template that such workspaces begin as, unless another was made like it.
     """
     options = globals_of(context)
     with reporting(options):

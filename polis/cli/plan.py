@@ -68,6 +68,8 @@ def render(found: Plan, name: str, up: str) -> str:
         action = WORDS.get(step.action.value, step.action.value)
         lines.append(f"    {step.phase.value:<15}{action:<11}{step.reason}".rstrip())
     lines += [f"{change}: takes effect when the VM is next switched on: {SWITCH}" for change in found.deferred]
+    if found.source:
+        lines.append(f"the VM begins as {found.source}")
     return "\n".join([*lines, _next(found, up)])
 
 

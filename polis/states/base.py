@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +74,22 @@ class State(Protocol):
 
     def leave(self, observation: Observation) -> None:
         """Undo what `enter` did; no-op if nothing of it is left."""
+        ...
+
+
+@runtime_checkable
+class Returning(Protocol):
+    """A phase that may be able to make everything what it was when it held for the first time."""
+
+    def can_return(self, observation: Observation) -> bool:
+        """Return whether it is."""
+        ...
+
+    def restore(self, observation: Observation) -> None:
+        """Do it; the phase holds afterwards, and what came above it is gone without having been undone.
+
+        May be called again after having been killed anywhere.
+        """
         ...
 
 

@@ -18,9 +18,11 @@ from polis.states.base import HOLDS, Verdict, lacks
 from polis.states.provisioning import shortcoming
 
 if TYPE_CHECKING:
+    from polis.drivers.base import LaunchRequest
     from polis.guest.report import GuestReport
     from polis.states.base import Birth, Workbench
     from polis.states.observation import Observation
+    from polis.states.savepoint import Savepoint
 
 STRETCH = 60.0
 """Seconds of one look at cloud-init: a connection that broke in between costs no more than that."""
@@ -38,10 +40,11 @@ class Launched:
 
     phase = Phase.LAUNCHED
 
-    def __init__(self, bench: Workbench, birth: Birth, identity: str) -> None:
+    def __init__(self, bench: Workbench, birth: Birth, identity: str, savepoint: Savepoint | None = None) -> None:
         self._bench = bench
         self._birth = birth
         self._identity = identity
+        self._savepoint = savepoint
 
     def fingerprint(self, observation: Observation) -> str:  # noqa: ARG002 -- the protocol of all states
         """Return the fingerprint of image, cloud-init document and driver."""
@@ -66,24 +69,49 @@ class Launched:
         """Return whether there is an instance."""
         return observation.instance is not None
 
-    def enter(self, observation: Observation) -> None:  # noqa: ARG002 -- the protocol of all states
-        """Create the instance or switch it on, wait for cloud-init, verify its parts, sign the guest.
+    def enter(self, observation: Observation) -> None:
+        """Create the instance or switch it on, wait for cloud-init, verify its parts, keep it, sign the guest.
 
         Raises what the driver raises, and ProvisioningFailed with cloud-init's own words.
         """
         deadline = time.monotonic() + self._bench.timeout
-        self._bench.driver.launch(request=self._birth.request(), on_progress=self._tell)
+        self._bench.driver.launch(request=self._request(observation), on_progress=self._tell)
         self._await_cloud_init(deadline)
         report = self._settle(deadline)
         self._verify(report)
         if report.marker is None:
-            marker = {"workspace": self._bench.name, "id": self._identity, "fingerprint": self._birth.fingerprint}
-            self._bench.guest.call("sign", {"marker": marker}, timeout=MARGIN)
+            self._sign()
+
+    def can_return(self, observation: Observation) -> bool:
+        """Return whether `restore` is possible: there is a snapshot, made from today's inputs."""
+        return self._savepoint is not None and self._savepoint.is_kept(observation)
+
+    def restore(self, observation: Observation) -> None:
+        """Make the instance what it was when this phase held for the first time, whatever has been done to it since.
+
+        Raises what `enter` raises.
+        """
+        if self._savepoint is not None:
+            self._savepoint.restore()
+        self.enter(observation)
 
     def leave(self, observation: Observation) -> None:  # noqa: ARG002 -- the protocol of all states
         """Delete this instance, and no other."""
         self._tell("deleting the VM")
         self._bench.driver.delete(name=self._bench.name)
+
+    def _request(self, observation: Observation) -> LaunchRequest:
+        request = self._birth.request()
+        return request if self._savepoint is None else self._savepoint.request(request, observation)
+
+    def _sign(self) -> None:
+        """Make the guest this workspace's own; until then it may be kept for any."""
+        if self._savepoint is not None:
+            self._savepoint.keep()
+        marker = {"workspace": self._bench.name, "id": self._identity, "fingerprint": self._birth.fingerprint}
+        self._bench.guest.call("sign", {"marker": marker}, timeout=MARGIN)
+        if self._savepoint is not None:
+            self._savepoint.offer()
 
     def _deferred(self, observation: Observation) -> tuple[str, ...]:
         actual = observation.instance.hardware if observation.instance is not None else None

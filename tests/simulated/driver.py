@@ -19,8 +19,9 @@ from polis.drivers.base import Capabilities, Diagnosis, Instance, InstanceKind, 
 from polis.errors import ForeignInstance, GuestUnreachable, InstanceMissing
 from polis.guest import shipping
 from polis.process import Completed
-from tests.simulated import guest
+from tests.simulated import guest, snapshots
 from tests.simulated import world as worlds
+from tests.simulated.snapshots import SimulatedSnapshots
 
 Interfere = Callable[[str, str], None]
 """Called with the name of a driver call (guest commands as `exec:<command>`) and `before`, `during` or `after`."""
@@ -45,6 +46,9 @@ class SimulatedDriver(guest.Conditions):
 
     kind: InstanceKind = field(default=InstanceKind.VM, kw_only=True)
 
+    keeps: bool = field(default=False, kw_only=True)
+    """Whether it takes snapshots."""
+
     console: Path | None = field(default=None, kw_only=True)
     """The file with a machine's console, if it has one."""
 
@@ -54,21 +58,31 @@ class SimulatedDriver(guest.Conditions):
     # ---- the protocol
 
     def find(self, *, name: str) -> Instance | None:
-        with self._call("find"):
+        with self.call("find"):
             machine = self.world.machine(name)
             if machine is None:
                 return None
             owner = machine["owner"] if self.stamps else None
             state = InstanceState(machine["state"])
-            return Instance(self.name, name, state, owner=owner, hardware=worlds.hardware(machine), kind=self.kind)
+            kept = machine["snapshots"]
+            return Instance(
+                self.name,
+                name,
+                state,
+                owner=owner,
+                hardware=worlds.hardware(machine),
+                kind=self.kind,
+                snapshots={label: kept[label]["fingerprint"] for label in machine["complete_snapshots"]},
+                template=machine["template"],
+            )
 
     def launch(self, *, request: LaunchRequest, on_progress: OnProgress = None) -> None:
-        with self._call("launch") as half_done:
+        with self.call("launch") as half_done:
             machine = self.world.machine(request.name)
             if machine is not None and machine["owner"] != request.owner:
                 raise ForeignInstance("not ours")
             if machine is None or not machine["complete"]:
-                machine = worlds.new_machine(request)
+                machine = self._new(request)
                 self.world.store(request.name, machine)
                 half_done()
                 machine["complete"] = True
@@ -78,20 +92,20 @@ class SimulatedDriver(guest.Conditions):
             self.world.store(request.name, machine)
 
     def start(self, *, name: str, timeout: float, on_progress: OnProgress = None) -> None:
-        with self._call("start"):
-            machine = self._existing(name)
+        with self.call("start"):
+            machine = self.existing(name)
             if machine["state"] != "running":
                 worlds.boot(machine)
                 self.world.store(name, machine)
 
     def stop(self, *, name: str, timeout: float = 120.0, force: bool = False) -> None:
-        with self._call("stop"):
+        with self.call("stop"):
             machine = self.world.machine(name)
             if machine is not None:
                 self.world.store(name, {**machine, "state": "stopped"})
 
     def delete(self, *, name: str) -> None:
-        with self._call("delete") as half_done:
+        with self.call("delete") as half_done:
             machine = self.world.machine(name)
             if machine is not None:
                 self.world.store(name, {**machine, "state": "stopped"})
@@ -101,7 +115,7 @@ class SimulatedDriver(guest.Conditions):
     def exec(self, *, name: str, argv: Sequence[str], timeout: float, on_line: OnLine | None = None) -> Completed:
         command = next(name for name, entry in shipping.COMMANDS.items() if entry == (argv[-3], argv[-2]))
         arguments = json.loads(argv[-1])
-        with self._call(f"exec:{command}") as half_done:
+        with self.call(f"exec:{command}") as half_done:
             machine = self._running(name)
             if command == "logs":
                 return self._report(machine, argv, arguments, on_line)
@@ -114,7 +128,7 @@ class SimulatedDriver(guest.Conditions):
         return Completed(tuple(argv), 0, json.dumps({"answer": answer}) + "\n", "", 0.0)
 
     def push(self, *, name: str, source: Path, target: str, mode: int = 0o600) -> None:
-        with self._call("push"):
+        with self.call("push"):
             machine = self._running(name)
             machine["pushed"][target] = hashlib.sha256(source.read_bytes()).hexdigest()
             machine["pushes"] += 1
@@ -142,6 +156,10 @@ class SimulatedDriver(guest.Conditions):
     def diagnose(self, *, name: str) -> Diagnosis:
         return Diagnosis(log=self.console)
 
+    @property
+    def snapshots(self) -> SimulatedSnapshots | None:
+        return SimulatedSnapshots(self) if self.keeps else None
+
     # ---- for tests
 
     @property
@@ -151,12 +169,12 @@ class SimulatedDriver(guest.Conditions):
 
     def machine_of(self, name: str = "polis") -> worlds.Machine:
         """Return a machine as it is, for assertions."""
-        return copy.deepcopy(self._existing(name))
+        return copy.deepcopy(self.existing(name))
 
     @contextlib.contextmanager
     def change(self, name: str = "polis") -> Iterator[worlds.Machine]:
         """Let a test change a machine from outside."""
-        machine = self._existing(name)
+        machine = self.existing(name)
         yield machine
         self.world.store(name, machine)
 
@@ -166,6 +184,13 @@ class SimulatedDriver(guest.Conditions):
         return int(self.world.load()["launches"])
 
     # ---- parts
+
+    def _new(self, request: LaunchRequest) -> worlds.Machine:
+        machine = worlds.new_machine(request)
+        for template in self.world.templates().values():
+            if template["id"] == request.template:
+                snapshots.begin(machine, template)
+        return machine
 
     def _carry_out(
         self, name: str, machine: worlds.Machine, command: str, arguments: dict[str, Any], half_done: Callable[[], None]
@@ -192,19 +217,19 @@ class SimulatedDriver(guest.Conditions):
         return Completed(tuple(argv), 0, "".join(f"{line}\n" for line in lines), "", 0.0)
 
     def _running(self, name: str) -> worlds.Machine:
-        machine = self._existing(name)
+        machine = self.existing(name)
         if machine["state"] != "running":
             raise GuestUnreachable(f"{name} is {machine['state']}")
         return machine
 
-    def _existing(self, name: str) -> worlds.Machine:
+    def existing(self, name: str) -> worlds.Machine:
         machine = self.world.machine(name)
         if machine is None:
             raise InstanceMissing(f"{name} is missing")
         return machine
 
     @contextlib.contextmanager
-    def _call(self, call: str) -> Iterator[Callable[[], None]]:
+    def call(self, call: str) -> Iterator[Callable[[], None]]:
         self.interfere(call, "before")
         yield lambda: self.interfere(call, "during")
         self.interfere(call, "after")

@@ -118,8 +118,16 @@ def wait(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
     return {"cloud_init": {"finished": True}, "boot": BOOT}
 
 
+def seal(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
+    assert machine["marker"] is None, "a signed machine is never kept"
+    yield
+    machine["sealed"] = True
+    return {}
+
+
 def sign(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
     yield
+    machine["sealed"] = False
     machine["marker"] = machine["marker"] or arguments["marker"]
     return {}
 
@@ -311,6 +319,7 @@ SUCCESS: Answer = {"code": 0, "words": "", "pulled": [], "waiting": {}, "cloud_i
 
 COMMANDS = {
     "wait": wait,
+    "seal": seal,
     "sign": sign,
     "place": place,
     "remove-bundle": remove_bundle,

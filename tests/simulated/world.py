@@ -33,6 +33,21 @@ class World:
         machine: Machine | None = self.load()["instances"].get(name)
         return machine
 
+    def templates(self) -> dict[str, Machine]:
+        """Return all templates by what they were made from."""
+        found: dict[str, Machine] = self.load().get("templates", {})
+        return found
+
+    def store_template(self, fingerprint: str, machine: Machine | None) -> None:
+        """Add a template, or remove it."""
+        content = self.load()
+        templates = content.setdefault("templates", {})
+        if machine is None:
+            templates.pop(fingerprint)
+        else:
+            templates[fingerprint] = {**machine, "id": uuid.uuid4().hex}
+        self._write(content)
+
     def store(self, name: str, machine: Machine | None) -> None:
         """Replace one machine; None removes it. A reader sees the old world or the new one."""
         content = self.load()
@@ -41,6 +56,9 @@ class World:
         else:
             content["launches"] += name not in content["instances"]
             content["instances"][name] = machine
+        self._write(content)
+
+    def _write(self, content: dict[str, Any]) -> None:
         partial = self.path.with_suffix(f".{uuid.uuid4().hex}")
         partial.write_text(json.dumps(content))
         partial.replace(self.path)
@@ -50,6 +68,12 @@ def new_machine(request: LaunchRequest) -> Machine:
     """Return a machine that was just begun: nothing of it is complete."""
     return {
         "owner": request.owner,
+        "fingerprint": request.fingerprint,
+        "template": "",
+        "sealed": False,
+        "snapshots": {},
+        "complete_snapshots": [],
+        "restored": 0,
         "hardware": _hardware(request),
         "complete": False,
         "state": "stopped",

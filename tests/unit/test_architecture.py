@@ -38,6 +38,7 @@ LEAVES |= {
     "config_site",
     "config_sources",
     "store",
+    "telling",
     "waiting",
     "yamltext",
 }

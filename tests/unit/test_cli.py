@@ -146,6 +146,8 @@ def test_status_json_has_every_promised_key(terminal: Terminal) -> None:
         "state": "running",
         "kind": "vm",
         "ipv4": [],
+        "template": None,
+        "snapshots": [],
     }
     assert {service["name"]: service["health"] for service in full["services"]} == {
         "gate": "healthy", "init": "none", "workspace": "healthy",

@@ -59,13 +59,13 @@ def test_the_arrows_are_those_that_a_real_machine_is_wired_with(monkeypatch: pyt
     assert model.state == "launched"
     drawn = Diagram("polis", Phase.ABSENT).arrows
     assert sorted((arrow.trigger, arrow.source.value, arrow.dest.value) for arrow in drawn) == sorted(wired)
-    assert len(wired) == 48
+    assert len(wired) == 53
 
 
 def test_every_move_of_the_design_is_there() -> None:
     moves = Diagram("polis", Phase.ABSENT).moves()
     assert {kind for kinds in moves.values() for kind in kinds} == {
-        "advance", "recognise", "retreat", "fall", "destroy", "tidy", "wake",
+        "advance", "recognise", "retreat", "fall", "destroy", "tidy", "wake", "restore",
     }  # fmt: skip
     assert moves[Phase.HEALTHY, Phase.CONFIGURED] == ["fall"]
     assert moves[Phase.ABSENT, Phase.LAUNCHED] == ["advance", "recognise"]
