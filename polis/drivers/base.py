@@ -244,7 +244,14 @@ class Snapshots(Protocol):
         """Keep the instance's disk and configuration as they are now, under a label; no-op if that was done.
 
         May be called again after having been interrupted anywhere: what is not complete is no snapshot, and is made
-        anew. Raises InstanceMissing, LaunchFailed, HostUnsuitable, Transient.
+        anew. Raises InstanceMissing, LaunchFailed (also once it is closed), HostUnsuitable, Transient.
+        """
+        ...
+
+    def close(self, *, name: str) -> None:
+        """Let nothing more be taken of the instance, whatever its guest says: from now on it is somebody's.
+
+        Remembered outside the guest, which may be made to forget whose it is. No-op if that was done.
         """
         ...
 

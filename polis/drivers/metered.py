@@ -167,6 +167,11 @@ class MeteredSnapshots:
         with self.meter.count("take", f"{name}/{label}"):
             self.inner.take(name=name, label=label)
 
+    def close(self, *, name: str) -> None:
+        """See `Snapshots.close`."""
+        with self.meter.count("close", name):
+            self.inner.close(name=name)
+
     def restore(self, *, name: str, label: str) -> None:
         """See `Snapshots.restore`."""
         with self.meter.count("restore", f"{name}/{label}"):

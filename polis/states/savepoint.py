@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from polis.errors import PolisError
 from polis.events import Disclosed, PhaseProgress, Warned
-from polis.guest.session import MARGIN
 from polis.phase import Phase
 
 if TYPE_CHECKING:
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 
 LABEL = "polis-launched"
 """Under which the driver keeps the snapshot."""
+
+SEALING = 120.0
+"""Seconds for the guest to write everything to its disk."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,17 @@ class Savepoint:
         return dataclasses.replace(request, template=template.id)
 
     def keep(self) -> None:
-        """Take the snapshot, unless there is one. The guest must not be signed yet, and refuses it otherwise."""
+        """Take the snapshot, unless there is one, and let no other be taken: the guest may be signed then.
+
+        Raises what `Snapshots.close` raises.
+        """
         self._tell("taking a snapshot")
         try:
-            self.bench.guest.call("seal", {}, timeout=MARGIN)
+            self.bench.guest.call("seal", {}, timeout=SEALING)
             self.snapshots.take(name=self.bench.name, label=LABEL)
         except PolisError as error:
             self._warn("no snapshot was taken: `polis reset --to launched` will undo step by step", error)
+        self.snapshots.close(name=self.bench.name)
 
     def offer(self) -> None:
         """Let others begin as this guest did: the driver makes a template of the snapshot, and nobody waits for it."""

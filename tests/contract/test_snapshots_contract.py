@@ -146,6 +146,19 @@ def test_restoring_returns_disk_and_owner_and_is_no_first_boot(driver: Driver, s
     assert found.hardware.memory == larger.memory
 
 
+def test_nothing_is_taken_of_a_closed_machine_until_it_is_restored(driver: Driver, stamped: LaunchRequest) -> None:
+    for _ in range(2):
+        kept(driver).close(name=NAME)
+    with pytest.raises(PolisError, match="is somebody's already"):
+        kept(driver).take(name=NAME, label="later")
+    assert labels(driver) == {LABEL: INPUTS}
+    kept(driver).restore(name=NAME, label=LABEL)
+    driver.launch(request=stamped)
+    first_boot(driver, NAME)
+    kept(driver).take(name=NAME, label="later")
+    kept(driver).drop(name=NAME, label="later")
+
+
 @pytest.fixture(scope="session")
 def template(subject: LxdSubject, stamped: LaunchRequest) -> Template:
     """Return the template of a sealed machine, once the server has made it."""
@@ -154,6 +167,8 @@ def template(subject: LxdSubject, stamped: LaunchRequest) -> Template:
     kept(driver).drop(name=NAME, label=LABEL)
     kept(driver).take(name=NAME, label=LABEL)
     Guest(driver, NAME).call("sign", {"marker": {"workspace": NAME, "id": "1", "fingerprint": INPUTS}}, timeout=60)
+    kept(driver).close(name=NAME)
+    kept(driver).take(name=NAME, label=LABEL)  # there is one
     assert kept(driver).offer(name=NAME, label=LABEL) is True
     found = wait_until(lambda _: kept(driver).template(fingerprint=INPUTS), timeout=300)
     assert found

@@ -126,6 +126,7 @@ def seal(machine: Machine, _arguments: Arguments, _now: Conditions) -> Steps:
 
 
 def sign(machine: Machine, arguments: Arguments, _now: Conditions) -> Steps:
+    assert machine["closed"] or not machine["fingerprint"], "signed before the driver knows that it is somebody's"
     yield
     machine["sealed"] = False
     machine["marker"] = machine["marker"] or arguments["marker"]

@@ -31,6 +31,8 @@ class SimulatedSnapshots:
                 return
             if not machine["fingerprint"]:
                 raise LaunchFailed("not stamped")
+            if machine["closed"]:
+                raise LaunchFailed("somebody's already")
             kept = copy.deepcopy({**machine, "snapshots": {}})
             machine["snapshots"][label] = None
             self.driver.world.store(name, machine)
@@ -40,6 +42,11 @@ class SimulatedSnapshots:
             half_done()
             machine["complete_snapshots"].append(label)
             self.driver.world.store(name, machine)
+
+    def close(self, *, name: str) -> None:
+        with self.driver.call("close"):
+            machine = self.driver.existing(name)
+            self.driver.world.store(name, {**machine, "closed": True})
 
     def restore(self, *, name: str, label: str) -> None:
         with self.driver.call("restore") as half_done:

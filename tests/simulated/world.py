@@ -71,6 +71,7 @@ def new_machine(request: LaunchRequest) -> Machine:
         "fingerprint": request.fingerprint,
         "template": "",
         "sealed": False,
+        "closed": False,
         "snapshots": {},
         "complete_snapshots": [],
         "restored": 0,

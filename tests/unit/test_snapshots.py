@@ -194,6 +194,21 @@ def test_what_cannot_be_kept_is_told_and_no_failure(lab: Lab, call: str) -> None
     assert not lab.driver.machine_of()["sealed"]
 
 
+def test_a_vm_that_was_made_to_forget_whose_it_is_is_never_kept(lab: Lab) -> None:
+    def fail(called: str, moment: str) -> None:
+        if called == "take" and moment == "before":
+            raise PolisError("the storage is full")
+
+    lab.driver.interfere = fail
+    lab.up()
+    lab.driver.interfere = lambda _call, _moment: None
+    with lab.driver.change() as machine:  # somebody who broke into it
+        machine["marker"] = None
+    assert lab.up() is Phase.HEALTHY
+    assert lab.driver.machine_of()["snapshots"] == {}
+    assert lab.driver.world.templates() == {}
+
+
 def test_a_vm_made_before_it_was_asked_for_is_left_as_it_is(lab: Lab) -> None:
     lab.up(snapshots=False)
     assert lab.up() is Phase.HEALTHY

@@ -25,6 +25,8 @@ TEMPLATE = "user.polis.template"
 """The same in sixteen digits, which the server can search for: on instances, and as a property of templates."""
 COMPLETE = "user.polis.snapshot."
 """And a label: when the snapshot was taken. Written when it is complete: a server that dies leaves half of one."""
+CLOSED = "user.polis.closed"
+"""On an instance that is somebody's: nothing more is taken of it. Its snapshots do not have it."""
 
 USUAL_USER = "ubuntu"
 
@@ -69,6 +71,7 @@ class Seen:
     fingerprint: str = ""
     taken: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
+    closed: bool = False
 
     @property
     def is_container(self) -> bool:
@@ -115,6 +118,7 @@ def seen(text: str, driver: str) -> Seen:
         fingerprint=str(config.get(FINGERPRINT) or ""),
         taken=_taken(found.get("snapshots")),
         created=str(found.get("created_at", "")),
+        closed=bool(config.get(CLOSED)),
     )
 
 

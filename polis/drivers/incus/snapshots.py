@@ -72,11 +72,19 @@ class IncusSnapshots:
             return
         if not seen.fingerprint:
             raise LaunchFailed(f"{name} does not tell what it was made from, so nothing may be made of it")
+        if seen.closed:
+            raise LaunchFailed(f"{name} is somebody's already, so nothing may be made of it")
         deed = f"no snapshot can be taken of {name}"
         if label in seen.taken:
             self._do(lambda: self._client.drop(name, label, limit=self._patience.blocked), deed)
         self._do(lambda: self._client.snapshot(name, label, limit=self._patience.preparing), deed)
         self._complete(name, label, self._there(name).taken.get(label, ""), deed)
+
+    def close(self, *, name: str) -> None:
+        """Write on the instance that it is somebody's; restoring a snapshot, which is nobody's, takes that back."""
+        if not self._there(name).closed:
+            deed = f"{name} cannot be made this workspace's own"
+            self._do(lambda: self._client.mark(name, records.CLOSED, "true", limit=self._patience.call), deed)
 
     def restore(self, *, name: str, label: str) -> None:
         """Switch the instance off, and make it what it was. Its configuration of then does not know the snapshot."""
