@@ -44,7 +44,7 @@ class Stage:
         os.environ["POLIS_HOME"] = str(self.home)
         self._saved = directory / "saved"
         self.platter = Platter(self.home, directory / "safe")
-        self.driver = SimulatedDriver(path=self.directory / "world.json", stamps=False)
+        self.driver = SimulatedDriver(path=self.directory / "world.json", stamps=False, keeps=True)
         self.first, self.bundle = (_bundle(directory, name) for name in ("first", "other"))
         self.settings: Settings = {}
 
