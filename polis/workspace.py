@@ -134,12 +134,12 @@ class Workspace:
         """Delete the VM and the record, with `secrets` the keys and passwords too; return False if there was none."""
         kept = assembly.vault(self.spec, self._paths)
         if not self._store.exists() and self._driver.find(name=self.name) is None:
-            return secrets and kept.destroy()
+            return secrets and any((kept.destroy(), self._withdraw()))
         with self._changing("delete", wait, Phase.ABSENT) as journal:
             self._machine(*self._recover(adopt=False)).reset(Phase.ABSENT)
             if secrets:
                 kept.destroy()
-                assembly.withdraw(self.spec, self._driver)
+                self._withdraw()
             self._stream.remove(journal)
             self._store.forget(last=lock.FILE)
         return True
@@ -372,6 +372,14 @@ class Workspace:
                 self.__dict__.pop("_agent", None)
                 self._stream.emit(events.Disclosed(message=f"another operator's, from the VM: {taken}"))
         return seen
+
+    def _withdraw(self) -> bool:
+        """Remove the template that nobody uses any more; return whether there was one. No deletion fails for that."""
+        try:
+            return assembly.withdraw(self.spec, self._driver) > 0
+        except PolisError as error:
+            self._warn(f"the template, if there is one, stays: {error}")
+            return False
 
     def _warn(self, text: str) -> None:
         self._stream.emit(events.Warned(message=text))

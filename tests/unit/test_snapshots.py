@@ -224,8 +224,21 @@ def test_delete_leaves_the_template_for_the_next_and_delete_all_withdraws_it(lab
     lab.up("second")
     lab.open().delete(secrets=True)
     assert len(lab.driver.world.templates()) == 1, "another began as it"
-    lab.open("second").delete(secrets=True)
+    lab.open("second").delete()
+    assert lab.open("second").delete(secrets=True)
     assert lab.driver.world.templates() == {}
+
+
+def test_a_template_that_cannot_be_withdrawn_is_told_and_everything_else_is_deleted(lab: Lab) -> None:
+    def fail(called: str, moment: str) -> None:
+        if called == "withdraw" and moment == "before":
+            raise PolisError("no right to images")
+
+    lab.up()
+    lab.driver.interfere = fail
+    assert lab.open().delete(secrets=True)
+    assert "no right to images" in lab.recorder.texts
+    assert not lab.open().exists()
 
 
 def test_the_plan_says_what_a_recreated_vm_begins_as(lab: Lab) -> None:
