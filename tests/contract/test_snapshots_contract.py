@@ -147,6 +147,7 @@ def test_restoring_returns_disk_and_owner_and_is_no_first_boot(driver: Driver, s
 
 
 def test_nothing_is_taken_of_a_closed_machine_until_it_is_restored(driver: Driver, stamped: LaunchRequest) -> None:
+    kept(driver).take(name=NAME, label=LABEL)
     for _ in range(2):
         kept(driver).close(name=NAME)
     with pytest.raises(PolisError, match="is somebody's already"):
