@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from polis import durable
+from polis import durable, interruption
 from polis.errors import Locked
 from polis.events import timestamp
 from polis.store import explain
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FILE = "lock"
 HOLDER = "lock.holder"
+SLICE = 0.5
+"""Seconds of one wait for the kernel's lock, after which is seen whether the wait is to end."""
 
 
 @contextlib.contextmanager
@@ -61,13 +63,16 @@ def hold(
 def _acquire(lock: BaseFileLock, directory: Path, wait: float) -> None:
     until = time.monotonic() + wait
     while not lock.is_locked:
+        interruption.check()
+        left = max(0.0, until - time.monotonic())
         try:
             durable.private_directory(directory)
-            lock.acquire(timeout=max(0.0, until - time.monotonic()), poll_interval=0.05)
+            lock.acquire(timeout=min(left, SLICE), poll_interval=0.05)
         except FileNotFoundError:
             continue  # its holder deleted the workspace while we waited
         except TimeoutError:  # filelock's Timeout is an OSError too
-            raise
+            if left <= SLICE:
+                raise
         except OSError as error:
             raise explain(error, directory / FILE) from error
 

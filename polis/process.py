@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import contextvars
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
 
+from polis import interruption
 from polis.errors import DriverMissing
 
 if TYPE_CHECKING:
@@ -201,6 +203,7 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
 def _wait(child: subprocess.Popen[bytes], stdout: _Drain, *, until: float) -> None:
     # An interruption must be noticed at once, so the callback's failure is looked for while waiting.
     while True:
+        interruption.check()
         try:
             child.wait(min(0.5, max(0.0, until - time.monotonic())))
         except subprocess.TimeoutExpired:
@@ -237,7 +240,9 @@ class _Drain:
         self._chunks: list[str] = []
         self._kept = 0
         self._on_line = on_line
-        self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        # In the context of who started it: what is a secret there is one here.
+        read = contextvars.copy_context().run
+        self._thread = threading.Thread(target=read, args=(self._read, stream), daemon=True)
         self._thread.start()
 
     @property

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from polis import interruption
 from polis.errors import PolisError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def call(
     backoff: Backoff,
     *,
     on_retry: Callable[[PolisError, int, float], None],
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = interruption.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Result:
     """Return the action's result, trying again while its error says that it is retryable.

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from polis import interruption
 from polis.drivers.base import snapshots_of
 from polis.errors import PolisError
 from polis.events import DriverCalled
@@ -52,6 +53,7 @@ class Meter:
     @contextlib.contextmanager
     def count(self, call: str, words: str = "") -> Iterator[Counted]:
         """Count one call and the time in it; `words` tell what it is asked for, without anything secret."""
+        interruption.check()
         if self.guard is not None:
             self.guard()
         begun = time.monotonic()

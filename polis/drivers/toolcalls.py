@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from polis import interruption
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -30,7 +32,7 @@ def patiently(
     *,
     pause: float,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = interruption.sleep,
 ) -> Result:
     """Return the action's result, trying again for `seconds` while it fails with one of `rows`. Raises ToolFailure."""
     until = clock() + seconds

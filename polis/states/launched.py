@@ -6,7 +6,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from polis import fingerprint
+from polis import fingerprint, interruption
 from polis.drivers.base import InstanceState
 from polis.errors import ExecTimeout, GuestUnreachable, LaunchFailed
 from polis.events import GuestStages, PhaseProgress, Warned
@@ -131,7 +131,7 @@ class Launched:
             if _is_over(answer):
                 self._tell_boot(answer)
                 return
-            time.sleep(INTERVAL)  # a guest that does not wait as it was asked to is not asked without end
+            interruption.sleep(INTERVAL)  # a guest that does not wait as it was asked to is not asked without end
         report = self._probe()
         raise LaunchFailed(
             f"cloud-init did not finish within {self._bench.timeout:.0f} s (stage: {report.cloud_init.stage})",
@@ -148,7 +148,7 @@ class Launched:
             if not _is_coming_up(report) or time.monotonic() >= until:
                 return report
             self._tell(f"waiting for Docker: {report.docker.error}")
-            time.sleep(INTERVAL)
+            interruption.sleep(INTERVAL)
 
     def _probe(self) -> GuestReport:
         return self._bench.guest.probe(self._bench.driver.find(name=self._bench.name))

@@ -17,6 +17,7 @@ LEAVES = {
     "events",
     "fingerprint",
     "history",
+    "interruption",
     "journal",
     "log",
     "lock",

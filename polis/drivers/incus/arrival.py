@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from polis import interruption
 from polis.drivers.base import InstanceState
 from polis.drivers.incus.failures import Failure, ToolFailure
 from polis.drivers.incus.patience import AWAY
@@ -72,7 +73,7 @@ class Arrival:
     patience: Patience
     tell: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = interruption.sleep
     backoff: Backoff = field(default_factory=lambda: Backoff(base=1.0, cap=15.0))
     _surprised: bool = False
     _last: Failure | None = None

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from polis import interruption
 from polis.drivers.base import InstanceState
 from polis.drivers.multipass.errand import Errand
 from polis.drivers.multipass.failures import Failure, ToolFailure
@@ -75,7 +76,7 @@ class Arrival:
     patience: Patience
     tell: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = interruption.sleep
     backoff: Backoff = field(default_factory=lambda: Backoff(base=2.0, cap=30.0))
     surprised: bool = False
     _errand: Errand | None = None

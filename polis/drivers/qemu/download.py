@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from typing import IO, TYPE_CHECKING, Any
 
+from polis import interruption
 from polis.addresses import without_credentials
 from polis.drivers.qemu import space
 from polis.errors import ConfigurationError, HostUnsuitable, Transient
@@ -39,7 +40,7 @@ def download(
     on_progress: Callable[[str], None],
     context: ssl.SSLContext | None = None,
     backoff: Backoff | None = None,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = interruption.sleep,
 ) -> None:
     """Complete the file `part`, which may hold the beginning from an earlier attempt.
 
@@ -105,6 +106,7 @@ def _receive(response: Any, part: Path, have: int, on_progress: Callable[[str], 
 def _pour(response: Any, file: IO[bytes], total: int | None, on_progress: Callable[[str], None]) -> None:
     told = 0.0
     while chunk := response.read(CHUNK):
+        interruption.check()
         file.write(chunk)
         if time.monotonic() - told >= 1.0:
             told = time.monotonic()
