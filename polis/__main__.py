@@ -113,6 +113,7 @@ def _confess_to_scripts(error: Exception, words: list[str]) -> None:
 
     command = command_of(words)
     stream = command in ("up", "start", "reset") or (command == "bundle" and "export" in words)
+    stream = stream or (command == "fleet" and any(word in words for word in ("up", "stop", "reset", "delete")))
     with contextlib.suppress(typer.Exit), reporting(Globals(json=True), stream=stream):
         raise PolisError(
             f"internal error: {type(error).__name__}: {error}",

@@ -21,7 +21,9 @@ from polis.errors import ConfigurationError
 from polis.paths import at_home
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from polis.config_sources import Layer
 
 _GIB = 1024**3
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": _GIB, "T": 1024**4}
@@ -202,20 +204,44 @@ def trace(
     from polis import config_sources as sources
 
     path = sources.find(file, environ, user_directory)
-    layers = [
-        *([sources.from_file(path)] if path is not None else []),
-        sources.from_environment(environ, tuple(Spec.model_fields)),
-        sources.from_flags(flags),
-    ]
+    above = [sources.from_environment(environ, tuple(Spec.model_fields)), sources.from_flags(flags)]
+    merged, origins = sources.merge(above)
+    layers = [*([_from_file(path, merged.get("name"))] if path is not None else []), *above]
+    spec, origins, problems = resolve(layers)
+    if spec is None:
+        _refuse(problems)
+    return spec, {str(at[0]): place for at, place in origins.items() if len(at) == 1}
+
+
+def resolve(layers: Sequence[Layer]) -> tuple[Spec | None, dict[tuple[str | int, ...], str], list[str]]:
+    """Return what the layers say together, the place of each key, and what is wrong: the first is None then.
+
+    Raises ConfigurationError for a file that a key names and that cannot be read.
+    """
+    from polis import config_sources as sources
+
     _hide_credentials([layer.values for layer in layers])
     merged, origins = sources.merge(layers)
     try:
         spec = Spec.model_validate(merged)
     except ValidationError as error:
-        _refuse([sources.locate(dict(problem), origins, tuple(Spec.model_fields)) for problem in error.errors()])
+        keys = tuple(Spec.model_fields)
+        return None, origins, [sources.locate(dict(problem), origins, keys) for problem in error.errors()]
     parts = (spec.image, spec.image.kernel, spec.image.initrd)  # which a descriptor may have brought
     _hide_credentials([part.location for part in parts if part is not None])
-    return spec, {str(at[0]): place for at, place in origins.items() if len(at) == 1}
+    return spec, origins, []
+
+
+def _from_file(path: Path, name: str | None) -> Layer:
+    """Read a workspace's file; or a fleet's, of which the member of this name is meant."""
+    from polis import config_sources as sources
+
+    layer = sources.from_file(path)
+    if "members" not in layer.values:
+        return layer
+    from polis import config_fleet
+
+    return config_fleet.layer_of(path, layer, name, tuple(Spec.model_fields))
 
 
 def _hide_credentials(values: list[Any]) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from polis.errors import PolisError
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """Return the time of an event that happens now."""
     return datetime.now(UTC)
 
 
@@ -25,7 +26,7 @@ class Event:
     """Something that happened at a time (UTC)."""
 
     name: ClassVar[str]
-    at: datetime = field(default_factory=_now)
+    at: datetime = field(default_factory=now)
 
     def payload(self) -> dict[str, Any]:
         """Return the event as JSON-ready values; keys are never removed from an event."""

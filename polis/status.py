@@ -65,8 +65,8 @@ def summarise(
         "pending": [above.value for above in phase.above if above.rank <= target.rank],
         "drift": _drift(assessment, recorded, foreign),
         "obstacle": _obstacle(assessment, target),
-        "transition": _transition(record, working=loaded.working),
-        "last_error": _last_error(record),
+        "transition": in_flight(record, working=loaded.working),
+        "last_error": last_failure(record),
         "instance": _instance(seen),
         "agent": agent,
         "services": _services(seen.report),
@@ -92,7 +92,11 @@ def _obstacle(assessment: Assessment, target: Phase) -> dict[str, str] | None:
     return {"phase": assessment.held.above[0].value, "reason": assessment.obstacle}
 
 
-def _transition(record: Record | None, *, working: bool | None) -> dict[str, Any] | None:
+def in_flight(record: Record | None, *, working: bool | None = None) -> dict[str, Any] | None:
+    """Return the recorded action that has not ended, and whether its process still runs.
+
+    `working` is what a shared record knows of that; None if this host's processes tell.
+    """
     flight = record.transition if record is not None else None
     if flight is None:
         return None
@@ -106,7 +110,8 @@ def _transition(record: Record | None, *, working: bool | None) -> dict[str, Any
     }
 
 
-def _last_error(record: Record | None) -> dict[str, Any] | None:
+def last_failure(record: Record | None) -> dict[str, Any] | None:
+    """Return why the last command failed, if it did."""
     error = record.last_error if record is not None else None
     if error is None:
         return None

@@ -22,6 +22,7 @@ COMMANDS = {
     "stop": "stop:stop",
     "reset": "reset:reset",
     "delete": "delete:delete",
+    "fleet": "fleet:app",
     # into it
     "exec": "guest:exec_",
     "shell": "guest:shell",

@@ -67,20 +67,22 @@ def schema(
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write it to this file, over what is there.")
     ] = None,
+    fleet: Annotated[bool, typer.Option("--fleet", help="That of fleet.yaml.")] = False,
 ) -> None:
-    """Print the JSON Schema of polis.yaml, for editors.
+    """Print the JSON Schema of polis.yaml, or of fleet.yaml, for editors.
 
     An editor with a YAML language server takes it from the first line of the file:
     `# yaml-language-server: $schema=polis.schema.json`.
     """
     options = globals_of(context)
     with reporting(options):
-        from polis.cli.config_schema import schema as whole
+        from polis.cli import config_schema
 
+        whole = config_schema.fleet() if fleet else config_schema.schema()
         if write is None:
-            output.document(whole())
+            output.document(whole)
             return
-        _write(write, _as_text(whole()))
+        _write(write, _as_text(whole))
         if options.json:
             output.document({"schema": 1, "path": str(write.absolute())})
         else:

@@ -89,6 +89,53 @@ def schema() -> dict[str, Any]:
     return {**head, **{key: value for key, value in document.items() if key not in head}}
 
 
+def fleet() -> dict[str, Any]:
+    """Return the schema of fleet.yaml: keys of polis.yaml for all members, and for each."""
+    from polis.config_fleet import LIMIT, GroupSpec
+
+    workspace = schema()
+    keys = {key: entry for key, entry in workspace["properties"].items() if key != "name"}
+    plain = {key: {name: said for name, said in entry.items() if name != "default"} for key, entry in keys.items()}
+    group = GroupSpec.model_json_schema()["properties"]
+    own = {
+        "name": {
+            "type": "string",
+            "pattern": group["name"]["pattern"],
+            "description": "The member; with a count, members name-1 to name-N.",
+        },
+        "count": {**_COUNT, "minimum": 1, "maximum": LIMIT, "description": "How many such members there are."},
+        "labels": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "What --selector chooses by.",
+        },
+    }
+    member = {"type": "object", "additionalProperties": False, "properties": {**own, **plain}}
+    named = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/FleetMember", "required": ["name"]}]}
+    by_name = {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/FleetMember"}]}
+    return {
+        "$schema": DIALECT,
+        "title": "fleet.yaml",
+        "description": "A fleet of Polis workspaces.",
+        "type": "object",
+        "required": ["members"],
+        "additionalProperties": False,
+        "properties": {
+            "defaults": {
+                "type": ["object", "null"],
+                "additionalProperties": False,
+                "properties": plain,
+                "description": "Keys of polis.yaml for all members.",
+            },
+            "members": {
+                "anyOf": [{"type": "array", "items": named}, {"type": "object", "additionalProperties": by_name}],
+                "description": "The workspaces: a list, or a mapping by name.",
+            },
+        },
+        "$defs": {**workspace["$defs"], "FleetMember": member},
+    }
+
+
 def _replace(properties: dict[str, Any], key: str, accepted: dict[str, Any]) -> None:
     """Put what a file may hold in place of what the model makes of it; a default stays."""
     kept = {name: value for name, value in properties[key].items() if name == "default"}

@@ -63,7 +63,7 @@ class JsonLines:
 
     def take(self, event: events.Event) -> None:
         """Print the event."""
-        write(_json(event.payload()), sys.stdout)
+        write(as_json(event.payload()), sys.stdout)
 
 
 def say(text: str) -> None:
@@ -86,7 +86,7 @@ def result(text: str) -> None:
 
 def document(value: dict[str, Any], *, compact: bool = False) -> None:
     """Print a JSON object on stdout, without any secret."""
-    _print(_json(redact_all(value), indent=None if compact else 2), sys.stdout)
+    _print(as_json(redact_all(value), indent=None if compact else 2), sys.stdout)
 
 
 def verbatim(text: str) -> None:
@@ -147,7 +147,8 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _json(value: dict[str, Any], *, indent: int | None = None) -> str:
+def as_json(value: dict[str, Any], *, indent: int | None = None) -> str:
+    """Return a JSON object as text, on one line without `indent`."""
     # A file's name may hold bytes that are no UTF-8; Python keeps them as what cannot be written.
     return json.dumps(value, ensure_ascii=False, indent=indent).encode(errors="replace").decode()
 

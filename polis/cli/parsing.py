@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 EPILOG = "The options of `polis --help` are accepted before and after every command."
 
-STREAMING = (("up",), ("reset",), ("bundle", "export"))
+FLEET = ("up", "stop", "reset", "delete")
+STREAMING = (("up",), ("reset",), ("bundle", "export"), *(("fleet", name) for name in FLEET))
 """Commands that with --json print events, the last of which is the result."""
 
 

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from polis.log import RunLog
     from polis.workspace import Workspace
 
-CHANGING = ("up", "start", "reset", "stop", "delete", "bundle export")
+CHANGING = (
+    "up",
+    "start",
+    "reset",
+    "stop",
+    "delete",
+    "bundle export",
+    *(f"fleet {name}" for name in ("up", "stop", "reset", "delete")),
+)
 """Commands that change something, as they are typed."""
 
 

@@ -43,9 +43,19 @@ NOT_INHERITED = {
     "polis history --force": "overwrites: to be typed each time",
     "polis graph --output": "writes a file: to be typed each time",
     "polis graph --force": "overwrites: to be typed each time",
+    **{
+        f"polis fleet {name} --selector": "chooses what is changed: to be typed each time"
+        for name in ("plan", "up", "status", "stop", "reset", "delete")
+    },
+    "polis fleet up --recreate": "deletes VMs: to be typed each time",
+    "polis fleet reset --to": "undoes work, with `absent` all of it: to be typed each time",
+    "polis fleet delete --all": "destroys keys and passwords: to be typed each time",
     "polis config schema --write": "names a file that is overwritten: to be typed each time",
 }
 """Options without a variable, and why: by name, or by command and name."""
+
+OF_ALL_FLEETS = frozenset({"--file", "--parallel"})
+"""Options that mean the same in every command of `fleet`: `POLIS_FLEET_FILE`."""
 
 ALIASES = {"start": "up"}
 
@@ -65,6 +75,8 @@ def variable(path: Sequence[str], option: str) -> str | None:
     if option in NOT_INHERITED or " ".join(("polis", *path, option)) in NOT_INHERITED:
         return None
     words = () if option in KEYS | SHARED else path
+    if path[:1] == ("fleet",) and option in OF_ALL_FLEETS:
+        words = path[:1]
     return PREFIX + "_".join([*words, option.lstrip("-")]).replace("-", "_").upper()
 
 

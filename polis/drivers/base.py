@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -286,3 +286,15 @@ def snapshots_of(driver: Driver) -> Snapshots | None:
     """Return what a driver can do with snapshots, or None if it has none."""
     found: Snapshots | None = getattr(driver, "snapshots", None)
     return found
+
+
+@runtime_checkable
+class Census(Protocol):
+    """A driver that can name all of its instances by one question."""
+
+    def find_all(self) -> Mapping[str, Instance]:
+        """Return every instance by its name, as `find` would; also those that are not Polis's. Raises what it raises.
+
+        What a guest alone could tell may be missing.
+        """
+        ...

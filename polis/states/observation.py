@@ -11,7 +11,7 @@ from polis.errors import ExecTimeout, GuestCommandFailed, GuestUnreachable, Inst
 if TYPE_CHECKING:
     from polis.drivers.base import Instance
     from polis.errors import PolisError
-    from polis.guest.report import GuestReport
+    from polis.guest.report import Container, GuestReport
     from polis.guest.session import Guest
 
 
@@ -36,6 +36,23 @@ class Observation:
     def is_container(self) -> bool:
         """Return whether the driver says that the instance is a system container."""
         return self.instance is not None and self.instance.kind is InstanceKind.CONTAINER
+
+    @property
+    def serves(self) -> bool:
+        """Return whether all services that were last placed are up and well, whatever is wanted of them today."""
+        if self.report is None:
+            return False
+        containers = {container.service: container for container in self.report.containers}
+        return bool(self.report.expected) and all(
+            (found := containers.get(service.name)) is not None and _is_well(found, one_shot=service.one_shot)
+            for service in self.report.expected
+        )
+
+
+def _is_well(container: Container, *, one_shot: bool) -> bool:
+    if one_shot:
+        return container.state == "exited" and container.exit_code == 0
+    return container.state == "running" and container.health in ("healthy", "none")
 
 
 def observe(guest: Guest, created_from: str | None) -> Observation:

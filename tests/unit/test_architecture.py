@@ -36,6 +36,7 @@ LEAVES |= {
     "defaults",
     "config_agent",
     "config_incus",
+    "config_fleet",
     "config_site",
     "config_sources",
     "store",
@@ -71,11 +72,12 @@ BELOW: dict[str, set[str]] = {
     | {"offline", "agents", "contents", "vault", "site", "states", "guest", "bundle", "cloudinit", "drivers"},
     "workspace": {"assembly", "machine", "plan", "status"}
     | {"offline", "agents", "bundle", "ownership", "states", "guest", "drivers"},
+    "fleet": {"assembly", "workspace", "machine", "plan", "status", "guest", "drivers"},
     "doctor": {"assembly", "drivers", "status", "workspace"},
     "logs": {"guest", "drivers"},
     "hiding": {"agents"},
     "support": {"doctor", "logs", "ownership", "workspace"},
-    "cli": {"hiding", "ownership"}
+    "cli": {"hiding", "ownership", "fleet"}
     | {"agents", "bundle", "drivers", "logs", "support", "workspace", "assembly", "doctor", "plan", "status"}
     | {"diagram", "pictures"},
     "__main__": {"cli"},

@@ -31,7 +31,7 @@ from tests.unit.test_doctor import GOOD
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
-STREAMS = ("up", "start", "reset", "bundle export")
+STREAMS = ("up", "start", "reset", "bundle export", "fleet up", "fleet stop", "fleet reset", "fleet delete")
 """Commands that print an event a line, the last of which is the result."""
 
 WITHOUT = {
@@ -44,6 +44,7 @@ WITHOUT = {
 """Commands without a document for scripts, and why. Their failures have one all the same."""
 
 SCHEMA_OF = {"start": "events", "up": "events", "reset": "events"}
+SCHEMA_OF |= {f"fleet {name}": "fleet-events" for name in ("up", "stop", "reset", "delete")}
 """Schemas that are not called as their command is."""
 
 
@@ -94,7 +95,7 @@ def check_failure(command: str, stdout: str, code: int) -> dict[str, Any]:
     if command in STREAMS:
         lines = [json.loads(line) for line in stdout.splitlines()]
         for line in lines:
-            validate(line, "events")
+            validate(line, "fleet-events" if command.startswith("fleet ") else "events")
         assert [line["event"] for line in lines].count("result") == 1
         answer = lines[-1]
         assert (answer["event"], answer["outcome"]) == ("result", "failed")

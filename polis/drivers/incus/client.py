@@ -8,6 +8,9 @@ like another one (`no-answer`).
 from __future__ import annotations
 
 import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -19,7 +22,6 @@ from polis.errors import DriverMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from polis.drivers.incus.birth import Order
     from polis.drivers.incus.settings import Settings
@@ -30,6 +32,9 @@ Record = TypeVar("Record")
 
 LOCAL = "local"
 """The remote that is this machine's socket, in both tools."""
+
+ANSWER_LIMIT = 256 * 1024 * 1024
+"""Bytes that are read of the list of all instances: some thousands of them."""
 
 
 class Client:
@@ -48,6 +53,19 @@ class Client:
         """Return one instance with its addresses, by one question; fails with `no-instance` if there is none."""
         done = self._query(f"/1.0/instances/{quote(name)}", limit=limit, recursion="1")
         return self._read(done, lambda text: records.seen(text, driver))
+
+    def instances(self, driver: str, *, limit: float) -> tuple[records.Seen, ...]:
+        """Return all instances of the project with their addresses, by one question.
+
+        The answer goes through a file: with the user data of each instance in it, twice, a few hundred are more than is
+        kept of a process's output.
+        """
+        with tempfile.TemporaryDirectory(prefix="polis-") as directory:
+            answer = Path(directory) / "instances.json"
+            done = self._query("/1.0/instances", limit=limit, stdout_to=answer, recursion="2")
+            with answer.open("rb") as file:
+                text = file.read(ANSWER_LIMIT).decode(errors="replace")
+        return self._read(replace(done, stdout=text), lambda text: records.every(text, driver))
 
     def creating(self, name: str, *, limit: float) -> bool:
         """Return whether an instance of this name is just being created."""
@@ -176,21 +194,34 @@ class Client:
         return [self.tool.command, "exec", *self._project(), self.settings.place(name), *flags, "--", *argv]
 
     def _query(
-        self, path: str, *, limit: float, order: Mapping[str, object] | None = None, **parameters: str
+        self,
+        path: str,
+        *,
+        limit: float,
+        order: Mapping[str, object] | None = None,
+        stdout_to: Path | None = None,
+        **parameters: str,
     ) -> Completed:
         if self.settings.project:
             parameters["project"] = self.settings.project
         parameters = {key: value for key, value in parameters.items() if value}
         address = f"{path}?{urlencode(parameters)}" if parameters else path
         words = ["-X", "POST", "-d", json.dumps(order)] if order is not None else []
-        return self._call("query", *words, self.settings.place(address), limit=limit, anywhere=True)
+        return self._call("query", *words, self.settings.place(address), limit=limit, anywhere=True, stdout_to=stdout_to)
 
     def _call(
-        self, verb: str, *argv: str, limit: float, anywhere: bool = False, stdin: bytes | None = None
+        self,
+        verb: str,
+        *argv: str,
+        limit: float,
+        anywhere: bool = False,
+        stdin: bytes | None = None,
+        stdout_to: Path | None = None,
     ) -> Completed:
         project = () if anywhere else self._project()
         try:
-            done = self._raw([self.tool.command, verb, *argv, *project], limit=limit, stdin=stdin)
+            streams = {"stdin": stdin, **({"stdout_to": stdout_to} if stdout_to is not None else {})}
+            done = self._raw([self.tool.command, verb, *argv, *project], limit=limit, **streams)
         except process.ProcessTimeout as expired:
             said = words(expired.completed.stderr) or f"no answer to `{self.tool.command} {verb}` within {limit:.0f} s"
             raise ToolFailure(Failure(table.NO_ANSWER, verb, expired.completed.code, said)) from expired

@@ -96,6 +96,11 @@ class IncusDriver:
         seen = self._seen(name, self._patience.glance)
         return seen.instance if seen is not None else None
 
+    def find_all(self) -> Mapping[str, Instance]:
+        """Return all instances of the project, by one question."""
+        seen = self._ask(lambda: self._client.instances(self.name, limit=self._patience.call), self._patience.glance)
+        return {each.instance.name: each.instance for each in seen}
+
     def launch(self, *, request: LaunchRequest, on_progress: Callable[[str], None] | None = None) -> None:
         """Create the instance, or join, adopt, complete or start the one that is there, and wait for the guest."""
         from polis.drivers.incus import birth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 from dataclasses import dataclass, field
@@ -91,7 +92,28 @@ class Server:
 
 def seen(text: str, driver: str) -> Seen:
     """Return the instance. Raises Unreadable."""
-    found = _object(text)
+    return _seen(_object(text), driver)
+
+
+def every(text: str, driver: str) -> tuple[Seen, ...]:
+    """Return all instances of `GET /1.0/instances?recursion=2`; one that is not told of whole is left out.
+
+    Raises Unreadable.
+    """
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(str(error)) from error
+    if not isinstance(rows, list):
+        raise Unreadable("instances that are no list")
+    found = []
+    for row in rows:
+        with contextlib.suppress(Unreadable):
+            found.append(_seen(row if isinstance(row, dict) else {}, driver))
+    return tuple(found)
+
+
+def _seen(found: dict[str, Any], driver: str) -> Seen:
     name, status = found.get("name"), found.get("status")
     config = found.get("expanded_config") or found.get("config")
     if not isinstance(name, str) or not isinstance(status, str) or not isinstance(config, dict):

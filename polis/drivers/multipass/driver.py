@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from polis.drivers.base import LaunchRequest, OnLine
     from polis.drivers.multipass.arrival import Arrival
-    from polis.drivers.multipass.records import Versions
+    from polis.drivers.multipass.records import Listed, Versions
     from polis.drivers.multipass.transfer import Files
     from polis.drivers.multipass.unborn import Unborn
     from polis.process import Completed
@@ -79,6 +79,10 @@ class MultipassDriver:
     def find(self, *, name: str) -> Instance | None:
         """Return the instance from `list`. One whose image is still being prepared is not seen there."""
         return self._seen(name, self._patience.glance)
+
+    def find_all(self) -> Mapping[str, Instance]:
+        """Return all instances from one `list`; none tells whose it is."""
+        return {row.name: row.instance(self.name) for row in self._rows(self._patience.glance)}
 
     def launch(self, *, request: LaunchRequest, on_progress: Callable[[str], None] | None = None) -> None:
         """Create the instance, or join, adopt or start the one that is there, and wait for the guest.
@@ -194,14 +198,21 @@ class MultipassDriver:
     # ---- parts
 
     def _seen(self, name: str, patience: float) -> Instance | None:
-        try:
-            return patiently(lambda: self._look(name), AWAY, patience, pause=self._patience.look)
-        except ToolFailure as failed:
-            raise failed.failure.error("Multipass does not answer", self._client.host) from failed
+        return self._named(name, self._rows(patience))
 
     def _look(self, name: str) -> Instance | None:
-        rows = self._client.list(limit=self._patience.call)
+        return self._named(name, self._client.list(limit=self._patience.call))
+
+    def _named(self, name: str, rows: Sequence[Listed]) -> Instance | None:
         return next((row.instance(self.name) for row in rows if row.name == name), None)
+
+    def _rows(self, patience: float) -> tuple[Listed, ...]:
+        try:
+            return patiently(
+                lambda: self._client.list(limit=self._patience.call), AWAY, patience, pause=self._patience.look
+            )
+        except ToolFailure as failed:
+            raise failed.failure.error("Multipass does not answer", self._client.host) from failed
 
     def _launching(self, request: LaunchRequest) -> Callable[[int], None]:
         """Return the call that creates the instance, of what was verified before; it takes the attempt's number."""

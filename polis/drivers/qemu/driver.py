@@ -90,6 +90,11 @@ class QemuDriver:
         hardware = Hardware(record.cpus, record.memory, record.disk, record.forwards)
         return Instance(self.name, name, state, owner=record.owner, detail=detail, hardware=hardware)
 
+    def find_all(self) -> Mapping[str, Instance]:
+        """Return all instances, from their records and the process table."""
+        found = ((name, self.find(name=name)) for name in self._instances.names())
+        return {name: instance for name, instance in found if instance is not None}
+
     def launch(self, *, request: LaunchRequest, on_progress: Callable[[str], None] | None = None) -> None:
         """Create the instance, or finish, adopt or start the one that this owner has, and wait for the guest."""
         tell = on_progress or (lambda _: None)

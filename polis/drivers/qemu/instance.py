@@ -233,6 +233,14 @@ class Instances:
             raise HostUnsuitable(f"{home.path} is a symbolic link", hint="remove it or put a directory there")
         return home
 
+    def names(self) -> list[str]:
+        """Return the names of all instances; what is half made or half removed has none."""
+        try:
+            entries = sorted(entry.name for entry in self.root.iterdir() if not entry.is_symlink() and entry.is_dir())
+        except FileNotFoundError:
+            return []
+        return [name for name in entries if len(name) <= _NAME_LENGTH and _NAME.fullmatch(name)]
+
     def reserve(self, record: Record) -> Home:
         """Create the instance's directory with its record, in one step."""
         home = self.at(record.name)

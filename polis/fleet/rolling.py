@@ -1,0 +1,93 @@
+"""A rolling upgrade: what was changed reaches the members so that never more than a few are down.
+
+All are looked at first. Those that have what is wanted are left alone, those that are down come up at once, and those
+whose services are up are taken a few at a time. Nothing else tells a good configuration from a bad one, so the first
+member that does not come up again ends the upgrade: the others keep what they have.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from polis.errors import ChangesPending
+from polis.fleet import run as runs
+from polis.fleet.outcome import Outcome
+from polis.fleet.schedule import InOrder, Rolling
+from polis.phase import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polis.fleet.run import Deed, Result, Setting
+    from polis.fleet.spec import Member
+    from polis.plan import Plan
+    from polis.workspace import UpOptions, Workspace
+
+NAMED = 8
+"""Members that an error names."""
+
+
+@dataclass
+class Outlook:
+    """What a look at every member says: its plan, and whether its services are up."""
+
+    found: dict[str, tuple[Plan, bool]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def look(self, workspace: Workspace, options: UpOptions) -> Plan:
+        """Look at one member, from any thread."""
+        plan, serves = workspace.outlook(options)
+        with self._lock:
+            self.found[workspace.name] = plan, serves
+        return plan
+
+
+def upgrade(
+    members: Sequence[Member], deed: Deed, setting: Setting, options: UpOptions, limit: int, *, recreate: bool
+) -> Result:
+    """Bring every member to healthy, with at most `limit` of them down at a time.
+
+    Raises ChangesPending, before anything is touched, if members need a new VM and `recreate` does not say so. A member
+    that cannot be looked at ends it there, too.
+    """
+    outlook = Outlook()
+    seen = runs.run(members, InOrder(members), lambda workspace: _told(outlook.look(workspace, options)), setting)
+    if not all(outcome.is_good for outcome in seen.outcomes):
+        return seen
+    plans = outlook.found
+    _refuse_new_vms([member.name for member in members if plans[member.name][0].recreate and not recreate])
+    changing = [member for member in members if plans[member.name][0].next is not None]
+    down = [member for member in changing if not plans[member.name][1]]
+    up = [member for member in changing if plans[member.name][1]]
+    result = runs.run(changing, Rolling(down, up, limit), deed, setting)
+    done = {outcome.member: outcome for outcome in result.outcomes}
+    kept = {member.name for member in up}
+    return runs.Result(
+        tuple(_final(member.name, done.get(member.name), is_up=member.name in kept) for member in members),
+        result.interruption,
+    )
+
+
+def _told(plan: Plan) -> str:
+    return plan.held.value
+
+
+def _final(name: str, outcome: Outcome | None, *, is_up: bool) -> Outcome:
+    if outcome is None:
+        return Outcome(name, Phase.HEALTHY.value, phase=Phase.HEALTHY.value)
+    if outcome.outcome == "not-begun" and is_up:
+        return Outcome(name, "kept")
+    return outcome
+
+
+def _refuse_new_vms(names: Sequence[str]) -> None:
+    if not names:
+        return
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    raise ChangesPending(
+        f"{len(names)} members need a new VM: {', '.join(names[:NAMED])}{more}",
+        remains="all members, as they were",
+        hint="`polis fleet up --recreate` deletes these VMs and makes new ones",
+    )
