@@ -43,7 +43,7 @@ class Plan:
     `remedy` is what the user has to type before `up` can go on, if anything.
 
     `deferred` are changes that take effect when the instance is next switched on: no phase has to be entered for them,
-    and nothing is switched off for their sake.
+    and nothing is switched off for their sake. `serves` says that all services that were placed last are up now.
 
     `source` is what a new instance would begin as, if it is not the image: in words, for people.
     """
@@ -57,6 +57,7 @@ class Plan:
     deferred: tuple[str, ...] = ()
     is_absent: bool = False
     source: str = ""
+    serves: bool = False
 
     @property
     def launches(self) -> bool:
@@ -97,6 +98,7 @@ class Plan:
             "remedy": self.remedy or None,
             "deferred": list(self.deferred),
             "source": self.source or None,
+            "serves": self.serves,
         }
 
 
@@ -105,9 +107,16 @@ def make(seen: Assessment, *, recorded: Phase, target: Phase) -> Plan:
     drift = seen.obstacle if seen.held.rank < recorded.rank else ""
     steps = tuple(_step(phase, seen, recorded) for phase in ORDER[1 : target.rank + 1])
     remedy = seen.verdict.remedy if seen.verdict is not None and seen.held.rank < target.rank else ""
-    absent = seen.observation.instance is None
     return Plan(
-        target, recorded, seen.held, steps, drift=drift, remedy=remedy, deferred=seen.deferred, is_absent=absent
+        target,
+        recorded,
+        seen.held,
+        steps,
+        drift=drift,
+        remedy=remedy,
+        deferred=seen.deferred,
+        is_absent=seen.observation.instance is None,
+        serves=seen.observation.serves,
     )
 
 
@@ -119,7 +128,7 @@ def anew(seen: Assessment, *, recorded: Phase, target: Phase) -> Plan:
         Step(new, Action.RECREATE, reason),
         *(Step(phase, Action.FOLLOW, _after(new)) for phase in ORDER[new.rank + 1 : target.rank + 1]),
     )
-    return Plan(target, recorded, seen.held, steps)
+    return Plan(target, recorded, seen.held, steps, serves=seen.observation.serves)
 
 
 def _step(phase: Phase, seen: Assessment, recorded: Phase) -> Step:

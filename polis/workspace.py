@@ -184,18 +184,14 @@ class Workspace:
 
     def plan(self, options: UpOptions) -> Plan:
         """Return what `up` with these options would do. Raises what `up` would raise before it acts."""
-        return self.outlook(options)[0]
-
-    def outlook(self, options: UpOptions) -> tuple[Plan, bool]:
-        """Return the plan, and whether its services are up now, from whatever they were made."""
         for text in assembly.check(self.spec, self._driver):
             self._warn(text)
         self._require_agent()
         record, seen = self._identify(self._store.load(), adopt=options.adopt)
         found = self._machine(record, seen).plan(options.target, recreate=options.recreate)
-        if found.launches:
-            found = dataclasses.replace(found, source=assembly.source(self.spec, self._driver))
-        return found, seen.serves
+        if not found.launches:
+            return found
+        return dataclasses.replace(found, source=assembly.source(self.spec, self._driver))
 
     def history(self) -> tuple[Run, ...]:
         """Return the changing commands so far, oldest first. Raises NotFound."""

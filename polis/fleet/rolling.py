@@ -31,16 +31,16 @@ NAMED = 8
 
 @dataclass
 class Outlook:
-    """What a look at every member says: its plan, and whether its services are up."""
+    """What a look at every member says."""
 
-    found: dict[str, tuple[Plan, bool]] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def look(self, workspace: Workspace, options: UpOptions) -> Plan:
         """Look at one member, from any thread."""
-        plan, serves = workspace.outlook(options)
+        plan = workspace.plan(options)
         with self._lock:
-            self.found[workspace.name] = plan, serves
+            self.plans[workspace.name] = plan
         return plan
 
 
@@ -56,11 +56,11 @@ def upgrade(
     seen = runs.run(members, InOrder(members), lambda workspace: _told(outlook.look(workspace, options)), setting)
     if not all(outcome.is_good for outcome in seen.outcomes):
         return seen
-    plans = outlook.found
-    _refuse_new_vms([member.name for member in members if plans[member.name][0].recreate and not recreate])
-    changing = [member for member in members if plans[member.name][0].next is not None]
-    down = [member for member in changing if not plans[member.name][1]]
-    up = [member for member in changing if plans[member.name][1]]
+    plans = outlook.plans
+    _refuse_new_vms([member.name for member in members if plans[member.name].recreate and not recreate])
+    changing = [member for member in members if plans[member.name].next is not None]
+    down = [member for member in changing if not plans[member.name].serves]
+    up = [member for member in changing if plans[member.name].serves]
     result = runs.run(changing, Rolling(down, up, limit), deed, setting)
     done = {outcome.member: outcome for outcome in result.outcomes}
     kept = {member.name for member in up}

@@ -32,7 +32,7 @@ FAST = {"retry": {"attempts": 2, "base": 0.001, "cap": 0.001}, "timeout": 30}
 class Heard:
     """A watcher that remembers."""
 
-    events: list[tuple[str, events.Event]] = field(default_factory=list)
+    told: list[tuple[str, events.Event]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
 
@@ -40,7 +40,7 @@ class Heard:
         self.order.append(member)
 
     def happened(self, member: str, event: events.Event) -> None:
-        self.events.append((member, event))
+        self.told.append((member, event))
 
     def ended(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -101,7 +101,7 @@ def test_every_member_gets_what_a_single_command_would_give_it(yard: Yard) -> No
         assert record is not None
         assert (record.workspace, record.phase, record.transition) == (name, Phase.HEALTHY, None)
         told = [entry["event"] for entry in Journal(directory).read()]
-        assert told == [event.name for member, event in yard.heard.events if member == name and event.name in told]
+        assert told == [event.name for member, event in yard.heard.told if member == name and event.name in told]
         assert (told[0], told[-1]) == ("command.started", "command.ended")
         logged = [json.loads(line) for line in (directory / log.FILE).read_text().splitlines()]
         assert {entry["command"] for entry in logged} == {"fleet up"}

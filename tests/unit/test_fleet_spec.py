@@ -234,7 +234,12 @@ def test_thousands_of_members_are_read_in_one_go(monkeypatch: pytest.MonkeyPatch
     """What they have alike is judged once, however many they are."""
     judged: list[object] = []
     real = config.resolve
-    monkeypatch.setattr(config, "resolve", lambda layers: judged.append(1) or real(layers))
+
+    def resolve(layers: Any) -> Any:
+        judged.append(layers)
+        return real(layers)
+
+    monkeypatch.setattr(config, "resolve", resolve)
     fleet = load(json.dumps({"members": [f"m-{number}" for number in range(500)]}))
     assert len(fleet.members) == 500
     assert len(judged) == 1

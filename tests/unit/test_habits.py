@@ -74,7 +74,7 @@ def test_every_example_is_one_that_the_parser_takes(path: str, example: str) -> 
         pytest.skip("a command that is not there yet")
     reached = " ".join(variables.command_path(parse(words_of(example))))
     assert reached
-    if path and path not in ("agent", "bundle", "config", "cloud-init"):
+    if path and path not in ("agent", "bundle", "config", "cloud-init", "fleet"):
         assert reached == path
 
 
@@ -108,6 +108,8 @@ def test_every_option_has_a_variable_or_a_reason_for_having_none() -> None:
         if variable is None:
             continue
         where = "" if name in variables.SHARED | variables.KEYS else " ".join(path)
+        if path[:1] == ("fleet",) and name in variables.OF_ALL_FLEETS:
+            where = "fleet"
         assert seen.setdefault(variable, where) == where, f"{variable} means two things"
         key = variable.removeprefix("POLIS_").lower()
         if variables.is_read_by_parser(name):
@@ -199,7 +201,17 @@ def test_a_variable_of_another_program_is_left_alone() -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    ["nonsense", "reset --to nowhere", "up --nonsense", "agent", "agent nonsense", "completion csh", "exec", ""],
+    [
+        "nonsense",
+        "reset --to nowhere",
+        "up --nonsense",
+        "fleet up --nonsense",
+        "agent",
+        "agent nonsense",
+        "completion csh",
+        "exec",
+        "",
+    ],
 )
 def test_what_the_parser_refuses_is_one_document_with_json(typed: str) -> None:
     plain = CliRunner().invoke(cli.build(), typed.split(), prog_name="polis")
@@ -211,7 +223,7 @@ def test_what_the_parser_refuses_is_one_document_with_json(typed: str) -> None:
     assert result.stderr == ""
     assert document["error"]["kind"] == "usage"
     assert document["error"]["message"]
-    assert ("event" in document) == typed.startswith(("up", "reset"))
+    assert ("event" in document) == typed.startswith(("up", "reset", "fleet up"))
 
 
 def test_exit_codes_are_those_of_the_errors() -> None:

@@ -26,6 +26,7 @@ from polis.errors import (
 )
 from tests import agents
 from tests.simulated import SimulatedDriver
+from tests.simulated.many import Machines
 from tests.typed import Typist, through_the_entry
 from tests.unit.test_doctor import GOOD
 
@@ -205,6 +206,68 @@ def test_a_first_up_tells_nothing_that_is_in_no_schema(typist: Typist) -> None:
 def _events() -> dict[str, Any]:
     defs: dict[str, Any] = json.loads((SCHEMAS / "events.json").read_text())["$defs"]
     return defs
+
+
+# ---- fleets
+
+
+@pytest.fixture
+def fleet(typist: Typist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typist:
+    monkeypatch.setattr(assembly, "driver", Machines(tmp_path / "machines"))
+    Path("fleet.yaml").write_text("members: [{name: one}, {name: web, count: 2, labels: {tier: front}}]\n")
+    return typist
+
+
+def test_a_fleets_commands_are_a_stream_of_its_members_events(fleet: Typist) -> None:
+    for line in ("up", "reset", "stop", "up --max-unavailable 1", "delete -y"):
+        answer = fleet.type(f"fleet {line} --json")
+        assert (answer.code, answer.stderr) == (0, ""), line
+        lines = [json.loads(each) for each in answer.stdout.splitlines()]
+        for each in lines:
+            validate(each, "fleet-events")
+        assert [each["event"] for each in lines].index("result") == len(lines) - 1
+        assert {each["member"] for each in lines[:-1]} == {"one", "web-1", "web-2"}
+        assert sum(each["event"] == "member.result" for each in lines) >= 3
+
+
+def test_plan_and_status_of_a_fleet_are_one_document(fleet: Typist) -> None:
+    for before in (None, "fleet up -q", "fleet stop -q"):
+        if before:
+            assert fleet.type(before).code == 0
+        for name in ("plan", "status", "status --probe", "status --selector name=one"):
+            answer = fleet.type(f"fleet {name} --json")
+            assert (answer.code, answer.stderr) == (0, "")
+            validate(json.loads(answer.stdout), f"fleet-{name.split()[0]}")
+
+
+def test_a_member_that_failed_is_in_the_stream(fleet: Typist, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interfere(name: str, call: str, moment: str) -> None:
+        if (name, call, moment) == ("web-1", "push", "before"):
+            raise GuestUnreachable("no answer")
+
+    monkeypatch.setattr(assembly, "driver", Machines(tmp_path / "machines", interfere=interfere))
+    answer = fleet.type("fleet up --json")
+    lines = [json.loads(each) for each in answer.stdout.splitlines()]
+    for each in lines:
+        validate(each, "fleet-events")
+    assert answer.code == lines[-1]["exit_code"] == 75
+    assert lines[-1]["failed"] == ["web-1"]
+    for name in ("plan", "status"):
+        validate(json.loads(fleet.type(f"fleet {name} --json").stdout), f"fleet-{name}")
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("up -f no.yaml", 78), ("up --selector x", 2), ("up --selector name=nobody", 4), ("up -n one", 2),
+        ("up --max-unavailable 0", 2), ("up --max-unavailable 1 --to running", 2), ("up --recreate", 2),
+        ("reset --to absent", 2), ("delete", 2), ("status -f no.yaml", 78), ("plan --selector phase=x", 2),
+    ],
+)  # fmt: skip
+def test_what_a_user_of_a_fleet_can_cause_is_one_document(fleet: Typist, line: str, code: int) -> None:
+    answer = fleet.type(f"--json fleet {line}")
+    assert (answer.code, answer.stderr) == (code, "")
+    assert check_failure(f"fleet {line.split(maxsplit=1)[0]}", answer.stdout, code)["hint"]
 
 
 # ---- failure

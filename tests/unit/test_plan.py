@@ -386,7 +386,7 @@ def test_json_has_every_promised_key(lab: Lab, type_: Callable[[str], Any]) -> N
     told = json.loads(type_("plan --json").stdout)
     assert list(told) == [
         "schema", "workspace", "target", "phase", "recorded_phase", "pending", "recreate", "steps", "drift",
-        "remedy", "deferred", "source",
+        "remedy", "deferred", "source", "serves",
     ]  # fmt: skip
     assert (told["schema"], told["workspace"], told["phase"]) == (1, "polis", "images-pulled")
     assert (told["recorded_phase"], told["pending"], told["drift"]) == (
