@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static gpg gpg-agent zstd shellcheck iproute2 lxd lxd-client dnsmasq-base uidmap iptables squashfs-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deps lab up down test test-unit test-e2e test-lasting test-multipass crash fuzz lint types schema lock bench ci clean
+.PHONY: help setup deps lab up down test test-unit test-e2e test-lasting test-multipass crash fuzz lint types schema lock bench bench-fleet ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ lock: setup ## Write requirements.lock anew (needs uv)
 
 bench: setup ## What a command costs, beside bare Python
 	$(PYTHON) -m tests.bench
+
+bench-fleet: setup ## What a fleet of 10 to 5000 costs, on simulated machines (many minutes)
+	$(PYTHON) -m tests.bench.fleet
 
 ci: ## What CI runs
 	.ci/run

@@ -8,6 +8,7 @@ it on (it is parsed, edited and written again without comments and quotes; its k
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,9 @@ HEADER = "#cloud-config"
 
 SIZE_LIMIT = 64 * 1024
 """Bytes; the smallest of the limits that hypervisors and clouds set for user data."""
+
+DOCUMENTS = 8
+"""Documents whose judgement is kept in memory: parsing one takes longer than all else that polis does for a launch."""
 
 SENTINEL = "provisioned.json"
 KNOWN_KEYS = (
@@ -53,6 +57,12 @@ def check(text: str, name: str) -> list[str]:
 
     Raises ConfigurationError with all reasons for which it cannot be used.
     """
+    return list(_warnings(text, name))
+
+
+@functools.lru_cache(maxsize=DOCUMENTS)
+def _warnings(text: str, name: str) -> tuple[str, ...]:
+    """Return the warnings: of the many workspaces of a fleet, nearly all have the same document."""
     findings = sorted(examine(parse(text, name)))
     refused = [finding.at(name) for finding in findings if finding.refused]
     if refused:
@@ -63,7 +73,7 @@ def check(text: str, name: str) -> list[str]:
             remains="nothing was changed",
             hint="correct it, then look at it again with `polis cloud-init check`",
         )
-    return [finding.at(name) for finding in findings]
+    return tuple(finding.at(name) for finding in findings)
 
 
 def parse(text: str, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from importlib import resources
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 SHIPPED = "cloud-init.yaml"
 READ_LIMIT = 1024 * 1024
 """Characters of a file that are read: more than a document may have, so that none without end is."""
+
+DOCUMENTS = 8
+"""Edited documents that are kept in memory."""
 
 WIDTH = 4096
 """Columns; no line is folded when the edited document is written."""
@@ -52,31 +56,7 @@ class Document:
 
         Raises ConfigurationError if it is no YAML mapping, or has no place for an edit.
         """
-        if not self.is_edited:
-            return self.text
-        from io import StringIO
-
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
-
-        from polis.cloudinit.checking import parse
-
-        document = parse(self.text, self.name)
-        self.overrides.apply(document)
-        yaml = YAML(typ="rt")
-        yaml.width = WIDTH
-        yaml.indent(mapping=2, sequence=4, offset=2)
-        out = StringIO()
-        try:
-            yaml.dump(document, out)
-        except (YAMLError, *_SLIPS) as error:
-            raise ConfigurationError(
-                f"{self.name} cannot be written with this site's edits in it",
-                cause=str(error),
-                remains="nothing was changed",
-                hint="write it without YAML's rarer types, or make the edits by hand",
-            ) from error
-        return out.getvalue()
+        return _rendered(self) if self.is_edited else self.text
 
     def addresses(self) -> list[str]:
         """Return the addresses that the text to send fetches from, in their order. Raises what `render` raises."""
@@ -92,6 +72,34 @@ class Document:
             read(None).text.splitlines(), self.render().splitlines(), "shipped", "sent", lineterm=""
         )
         return "\n".join(lines)
+
+
+@functools.lru_cache(maxsize=DOCUMENTS)
+def _rendered(edited: Document) -> str:
+    """Return the author's text with the edits in it: the same for nearly all workspaces of a fleet."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    from polis.cloudinit.checking import parse
+
+    document = parse(edited.text, edited.name)
+    edited.overrides.apply(document)
+    yaml = YAML(typ="rt")
+    yaml.width = WIDTH
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    out = StringIO()
+    try:
+        yaml.dump(document, out)
+    except (YAMLError, *_SLIPS) as error:
+        raise ConfigurationError(
+            f"{edited.name} cannot be written with this site's edits in it",
+            cause=str(error),
+            remains="nothing was changed",
+            hint="write it without YAML's rarer types, or make the edits by hand",
+        ) from error
+    return out.getvalue()
 
 
 def read(path: Path | None, overrides: Overrides | None = None) -> Document:
