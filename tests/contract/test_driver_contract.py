@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from polis.drivers.base import Driver, Forward, InstanceState, LaunchRequest
+from polis.drivers.base import Census, Driver, Forward, InstanceState, LaunchRequest
 from polis.drivers.sshconfig import SshAccess
 from polis.errors import (
     ExecTimeout,
@@ -61,6 +61,9 @@ def test_a_launched_machine_is_running_and_knows_its_owner(driver: Driver, machi
     assert found is not None
     assert (found.driver, found.name, found.state) == (driver.name, NAME, InstanceState.RUNNING)
     assert found.owner in (machine.owner, None)
+    assert isinstance(driver, Census), "a fleet's status asks once for all"
+    one_of_all = driver.find_all()[NAME]
+    assert (one_of_all.state, one_of_all.owner) == (found.state, found.owner)
 
 
 def test_it_is_the_machine_that_was_asked_for(driver: Driver, machine: LaunchRequest) -> None:

@@ -5,7 +5,7 @@
 Every driver call is written to `calls.log` beside the world's file. Two variables make calls take their time:
 SIMULATED_PACE is how many seconds each takes, SIMULATED_HANG the point (such as `during exec:pull`) at which the
 process waits for a signal; it writes `hanging` beside the world first. With SIMULATED_STUBBORN, what hangs does not end
-at the first signal, like a tool that takes long to clean up.
+at the first signal, like a tool that takes long to clean up. SIMULATED_MANY gives each workspace a world of its own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polis import __main__, assembly
+from polis import __main__, assembly, interruption
 from tests.simulated import SimulatedDriver
+from tests.simulated.many import Machines
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Pace:
 
 def _wait_for_ever() -> None:
     while True:
-        time.sleep(3600)
+        interruption.sleep(3600)  # as a tool that is waited for, in the main thread or beside it
 
 
 def main() -> None:
@@ -60,7 +61,12 @@ def main() -> None:
     def driver(*_: Any, **__: Any) -> SimulatedDriver:
         return SimulatedDriver(path=world, interfere=Pace(world), stamps=False)
 
-    assembly.driver = driver
+    def one_of_many(spec: Any, *_: Any, **__: Any) -> SimulatedDriver:
+        return machines(spec)
+
+    machines = Machines(world.parent / "machines", interfere=lambda _name, call, moment: pace(call, moment))
+    pace = Pace(world)
+    assembly.driver = one_of_many if "SIMULATED_MANY" in os.environ else driver
     __main__.main()
 
 

@@ -74,3 +74,10 @@ class Home:
             return path.exists()
 
         assert wait_until(there, timeout=PATIENCE, interval=0.02), f"no {name}"
+
+    def await_lines(self, name: str, count: int, child: subprocess.Popen[str]) -> None:
+        """Wait until so many have left their sign in a file."""
+        self.await_file(name, child)
+        path = self.directory / name
+        there = wait_until(lambda _: len(path.read_text().splitlines()) >= count, timeout=PATIENCE, interval=0.02)
+        assert there, f"fewer than {count} in {name}"

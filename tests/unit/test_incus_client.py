@@ -13,6 +13,7 @@ import pytest
 from polis.drivers.base import Artifact, Forward, Image, LaunchRequest
 from polis.drivers.incus import birth, forwards, remote, tool
 from polis.drivers.incus.client import Client
+from polis.drivers.incus.driver import IncusDriver
 from polis.drivers.incus.failures import ToolFailure
 from polis.drivers.incus.records import Server
 from polis.drivers.incus.settings import Settings
@@ -249,3 +250,41 @@ def test_the_marks_are_taken_out_of_what_a_command_said() -> None:
     assert remote.read("n+\nerr\n", "n") == remote.Answer(begun=True, code=None, stderr="err\n")
     assert remote.read("Error: x\n", "n") == remote.Answer(begun=False, code=None, stderr="Error: x\n")
     assert remote.read("n-\n", "n").no_user
+
+
+# ---- all instances at once
+
+
+@dataclass
+class Lister:
+    """Answers a query into the file that it is told."""
+
+    answer: str
+    argv: list[str] = field(default_factory=list)
+
+    def __call__(self, argv: Sequence[str], *, timeout: float, stdout_to: Path | None = None, **_: Any) -> Completed:
+        self.argv = list(argv)
+        assert stdout_to is not None, "hundreds of instances are more than is kept of a process's output"
+        stdout_to.write_text(self.answer)
+        return Completed(tuple(argv), 0, "", "", 0.1)
+
+
+def _instance() -> dict[str, Any]:
+    transcript = Path(__file__).parents[1] / "data/lxd/011-query-running.json"
+    found: dict[str, Any] = json.loads(json.loads(transcript.read_text())["stdout"])
+    return found
+
+
+def test_all_instances_are_asked_for_by_one_question() -> None:
+    rows = [{**_instance(), "name": name} for name in ("one", "two")]
+    lister = Lister(json.dumps([*rows, {"name": "half told"}, "nonsense"]))
+    found = IncusDriver(client=Client(LXD, FAR, run=lister)).find_all()
+    assert lister.argv == ["lxc", "query", "far:/1.0/instances?recursion=2&project=agents"]
+    assert set(found) == {"one", "two"}
+    assert (found["two"].owner, found["two"].ipv4, found["two"].state.value) == ("3f1c", ("10.90.0.118",), "running")
+
+
+def test_a_list_that_is_none_is_no_empty_server() -> None:
+    client = Client(LXD, Settings(), run=Lister('{"error": "no"}'))
+    with pytest.raises(ToolFailure):
+        client.instances("incus", limit=1.0)

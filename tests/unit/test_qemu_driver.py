@@ -496,3 +496,15 @@ def test_windows_is_told_what_to_use(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     with pytest.raises(DriverMissing) as caught:
         QemuDriver(data=tmp_path, cache=tmp_path, runtime=tmp_path)
     assert "multipass" in caught.value.hint
+
+
+def test_all_instances_are_named_but_none_that_is_half_made(
+    world: World, driver: QemuDriver, request_: LaunchRequest
+) -> None:
+    assert driver.find_all() == {}
+    for name in ("ws", "other"):
+        driver.launch(request=dataclasses.replace(request_, name=name))
+    root = home_of(driver).path.parent
+    (root / ".new.third.abcd").mkdir()
+    (root / "a file").touch()
+    assert driver.find_all() == {name: driver.find(name=name) for name in ("ws", "other")}

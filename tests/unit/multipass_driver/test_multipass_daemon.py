@@ -67,3 +67,14 @@ def test_what_it_tells_of_an_instance(fake: Fake, driver: MultipassDriver) -> No
     lines = driver.diagnose(name="polis").lines
     assert lines[0] == "Multipass 1.16.3, daemon 1.16.3"
     assert lines[1] == "polis: running, 10.234.65.179"
+
+
+def test_all_instances_are_named_by_one_list(fake: Fake, driver: MultipassDriver) -> None:
+    for name in ("one", "two"):
+        make(fake, name)
+    fake.forget_calls()
+    found = driver.find_all()
+    assert found == {name: driver.find(name=name) for name in ("one", "two")}
+    fake.order("daemon-down")
+    with pytest.raises(DriverUnavailable):
+        driver.find_all()
