@@ -116,7 +116,8 @@ class _Engines:
         """Note where a member's instance is."""
         recorded = record.driver if record is not None else None
         spec = member.alike
-        key = json.dumps([spec.driver, recorded if spec.driver is None else None, spec.incus.model_dump(mode="json")])
+        where = spec.incus.model_dump(include={"remote", "project"})  # what else it says tells no instances apart
+        key = json.dumps([spec.driver, recorded if spec.driver is None else None, where])
         self._keys[member.name] = key
         self._names.setdefault(key, []).append(member.name)
         if key not in self._drivers:

@@ -7,8 +7,9 @@ member that does not come up again ends the upgrade: the others keep what they h
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from polis.errors import ChangesPending
@@ -20,7 +21,8 @@ from polis.phase import Phase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polis.fleet.run import Deed, Result, Setting
+    from polis.events import Event
+    from polis.fleet.run import Deed, Result, Setting, Watcher
     from polis.fleet.spec import Member
     from polis.plan import Plan
     from polis.workspace import UpOptions, Workspace
@@ -53,33 +55,66 @@ def upgrade(
     that cannot be looked at ends it there, too.
     """
     outlook = Outlook()
-    seen = runs.run(members, InOrder(members), lambda workspace: _told(outlook.look(workspace, options)), setting)
-    if not all(outcome.is_good for outcome in seen.outcomes):
-        return seen
+    watcher = setting.watcher
+    quiet = replace(setting, watcher=_Onlooker(watcher))
+    seen = runs.run(members, InOrder(members), lambda workspace: outlook.look(workspace, options).held.value, quiet)
     plans = outlook.plans
+    if not all(outcome.is_good and outcome.member in plans for outcome in seen.outcomes):
+        return replace(seen, outcomes=tuple(_left(outcome, plans.get(outcome.member)) for outcome in seen.outcomes))
     _refuse_new_vms([member.name for member in members if plans[member.name].recreate and not recreate])
     changing = [member for member in members if plans[member.name].next is not None]
+    for member in members:
+        if plans[member.name].next is None:
+            _tell(watcher, _unchanged(member.name))
     down = [member for member in changing if not plans[member.name].serves]
     up = [member for member in changing if plans[member.name].serves]
     result = runs.run(changing, Rolling(down, up, limit), deed, setting)
     done = {outcome.member: outcome for outcome in result.outcomes}
     kept = {member.name for member in up}
-    return runs.Result(
-        tuple(_final(member.name, done.get(member.name), is_up=member.name in kept) for member in members),
-        result.interruption,
-    )
+    outcomes = [_final(member.name, done.get(member.name), is_up=member.name in kept) for member in members]
+    for outcome in outcomes:
+        if outcome.outcome == "kept":
+            _tell(watcher, outcome)
+    return runs.Result(tuple(outcomes), result.interruption)
 
 
-def _told(plan: Plan) -> str:
-    return plan.held.value
+class _Onlooker:
+    """A watcher of the looks: what they found is told when it is acted upon, and what failed at once."""
+
+    def __init__(self, inner: Watcher) -> None:
+        self._inner = inner
+
+    def begun(self, member: str) -> None:
+        """Say nothing."""
+
+    def happened(self, member: str, event: Event) -> None:
+        self._inner.happened(member, event)
+
+    def ended(self, outcome: Outcome) -> None:
+        if not outcome.is_good:
+            self._inner.ended(outcome)
+
+
+def _tell(watcher: Watcher, outcome: Outcome) -> None:
+    with contextlib.suppress(OSError):  # nobody reads any more
+        watcher.ended(outcome)
+
+
+def _left(outcome: Outcome, plan: Plan | None) -> Outcome:
+    """Return how it ended for a member that was looked at, where another could not be."""
+    if plan is None or not outcome.is_good:
+        return outcome
+    return _unchanged(outcome.member) if plan.next is None else Outcome(outcome.member, "kept")
+
+
+def _unchanged(name: str) -> Outcome:
+    return Outcome(name, Phase.HEALTHY.value, phase=Phase.HEALTHY.value)
 
 
 def _final(name: str, outcome: Outcome | None, *, is_up: bool) -> Outcome:
     if outcome is None:
-        return Outcome(name, Phase.HEALTHY.value, phase=Phase.HEALTHY.value)
-    if outcome.outcome == "not-begun" and is_up:
-        return Outcome(name, "kept")
-    return outcome
+        return _unchanged(name)
+    return Outcome(name, "kept") if outcome.outcome == "not-begun" and is_up else outcome
 
 
 def _refuse_new_vms(names: Sequence[str]) -> None:

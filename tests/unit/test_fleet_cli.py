@@ -83,7 +83,7 @@ def test_the_suggested_command_works(yard: Yard) -> None:
 
 def test_a_selector_leaves_the_others_alone(yard: Yard) -> None:
     assert yard.type("fleet up --selector tier=front -q").stdout == "3 members: 3 healthy\n"
-    assert yard.type("fleet stop --selector name=web-1 -q").stdout == "1 members: 1 stopped\n"
+    assert yard.type("fleet stop --selector name=web-1 -q").stdout == "1 member: 1 stopped\n"
     assert yard.type("fleet stop -q").stdout == "4 members: 1 none, 1 off, 2 stopped\n"
     assert yard.type("fleet delete --selector phase=healthy -y -q").stdout == "3 members: 3 deleted\n"
 

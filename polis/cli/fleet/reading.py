@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polis.cli import output
+from polis.cli.fleet.board import many
 from polis.cli.fleet.opening import PARALLEL, File, Parallel, Select, members_of
 from polis.cli.session import globals_of, reporting
 from polis.errors import ExitCode
@@ -173,7 +174,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(f"{told} {_detail(row)}".rstrip())
     counts = ", ".join(f"{count} {phase}" for phase, count in Counter(row["phase"] for row in rows).items())
     how = "as remembered; --probe asks the guests" if any(row["remembered"] for row in rows) else "as seen"
-    return [*lines, f"{len(rows)} members: {counts} ({how})"]
+    return [*lines, f"{many(len(rows))}: {counts} ({how})"]
 
 
 def _detail(row: dict[str, Any]) -> str:

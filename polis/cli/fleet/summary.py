@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from polis import events
 from polis.cli import output
-from polis.cli.fleet.board import counted
+from polis.cli.fleet.board import counted, many
 from polis.fleet.outcome import command
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def tell(result: Result, file: Path, typed: str) -> None:
     if any(outcome.outcome in ("kept", "not-begun", "interrupted") for outcome in result.outcomes):
         output.say(f"next: `{typed}` goes on from here")
     counts = ", ".join(f"{count} {word}" for word, count in counted(Counter(each.outcome for each in result.outcomes)))
-    output.result(f"{len(result.outcomes)} members: {counts}")
+    output.result(f"{many(len(result.outcomes))}: {counts}")
 
 
 def _tell_failure(outcome: Outcome, file: Path) -> None:

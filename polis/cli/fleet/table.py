@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from polis import events
 from polis.cli import output
-from polis.cli.fleet.board import Board, Row, counted
+from polis.cli.fleet.board import Board, Row, counted, many
 from polis.cli.progress import frame
 from polis.cli.progress.live import LiveList
 from polis.cli.progress.model import State
@@ -94,7 +94,7 @@ def _shown(board: Board, room: int) -> Sequence[Row]:
 
 def _header(board: Board, sheet: Sheet) -> Text:
     parts = [(f"fleet {board.command}", "bold"), (f"  {frame.clock(board.elapsed())}", "")]
-    parts.append((f"  {len(board.rows)} members:", ""))
+    parts.append((f"  {many(len(board.rows))}:", ""))
     told = counted(board.counts)
     for index, (word, count) in enumerate(told):
         comma = "," if index + 1 < len(told) else ""
