@@ -107,11 +107,6 @@ class Board:
         self._words[member] = word
 
 
-def many(count: int) -> str:
-    """Return so many members in words."""
-    return "1 member" if count == 1 else f"{count} members"
-
-
 def counted(counts: Counter[str]) -> list[tuple[str, int]]:
     """Return how many members ended, or are, in which way; what is well first, then what works, waits and failed."""
     last = ("at work", "waiting", "not-begun", "kept", "interrupted", "failed")

@@ -42,6 +42,11 @@ class View(Protocol):
         ...
 
 
+def many(count: int) -> str:
+    """Return so many members in words."""
+    return "1 member" if count == 1 else f"{count} members"
+
+
 def members_of(options: Globals, file: Path | None, selector: str | None) -> tuple[Fleet, tuple[Member, ...], Paths]:
     """Return the fleet, those of its members that are meant, and the directories.
 

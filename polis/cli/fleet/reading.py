@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polis.cli import output
-from polis.cli.fleet.board import many
-from polis.cli.fleet.opening import PARALLEL, File, Parallel, Select, members_of
+from polis.cli.fleet.opening import PARALLEL, File, Parallel, Select, many, members_of
 from polis.cli.session import globals_of, reporting
 from polis.errors import ExitCode
 from polis.phase import Phase

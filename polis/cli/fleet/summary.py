@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from polis import events
 from polis.cli import output
-from polis.cli.fleet.board import counted, many
+from polis.cli.fleet.board import counted
+from polis.cli.fleet.opening import many
 from polis.fleet.outcome import command
 
 if TYPE_CHECKING:

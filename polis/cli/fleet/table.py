@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from polis import events
 from polis.cli import output
-from polis.cli.fleet.board import Board, Row, counted, many
+from polis.cli.fleet.board import Board, Row, counted
+from polis.cli.fleet.opening import many
 from polis.cli.progress import frame
 from polis.cli.progress.live import LiveList
 from polis.cli.progress.model import State
