@@ -1,4 +1,7 @@
-"""What is known of a fleet without asking any guest: its records, and one question to each engine."""
+"""What is known of a fleet without asking any guest: its records, and one question to each engine.
+
+Records that a server keeps for all operators are one question more.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from polis import assembly, events
 from polis.drivers.base import Census, InstanceState
+from polis.drivers.entries import HasEntries
 from polis.errors import ForeignInstance, PolisError
 from polis.phase import Phase
 from polis.status import in_flight, last_failure
-from polis.store import Store
+from polis.store import Loaded, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,14 +27,39 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What is remembered of a member; `problem` is why it cannot be read."""
+
+    loaded: Loaded
+    problem: PolisError | None = None
+
+    @property
+    def record(self) -> Record | None:
+        """Return the record, if there is one."""
+        return self.loaded.record
+
+    @property
+    def phase(self) -> str:
+        """Return the phase that is remembered; `unknown` for a record that cannot be read."""
+        if self.record is None:
+            return "unknown" if self.problem is not None else Phase.ABSENT.value
+        return self.record.phase.value
+
+
+@dataclass(frozen=True)
 class Sight:
     """What is remembered of a member, and whether its engine has the instance; `problem` is why that is not known."""
 
     member: Member
-    record: Record | None
+    loaded: Loaded
     instance: Instance | None
     driver: str | None
     problem: PolisError | None = None
+
+    @property
+    def record(self) -> Record | None:
+        """Return what is remembered of it, if anything."""
+        return self.loaded.record
 
     @property
     def recorded(self) -> Phase:
@@ -54,47 +83,44 @@ class Sight:
             "driver": self.driver,
             "state": self.instance.state.value if self.instance is not None else None,
             "ipv4": list(self.instance.ipv4) if self.instance is not None else [],
-            "transition": in_flight(self.record),
+            "transition": in_flight(self.record, working=self.loaded.working),
             "last_error": last_failure(self.record),
             "error": events.describe(self.problem) if self.problem is not None else None,
         }
 
 
-def recorded_phase(paths: Paths, name: str) -> str:
-    """Return the phase that is remembered of a workspace; `unknown` for a record that cannot be read."""
-    try:
-        record = Store(paths.workspace(name)).load().record
-    except PolisError:
-        return "unknown"
-    return record.phase.value if record is not None else Phase.ABSENT.value
+def remembered(members: Sequence[Member], paths: Paths) -> dict[str, Memory]:
+    """Return what is remembered of each member, by its name, here or by its server."""
+    engines = _Engines(members, paths)
+    return {member.name: engines.memory(member) for member in members}
 
 
 def look(members: Sequence[Member], paths: Paths) -> list[Sight]:
     """Return what is known of each member. Every engine is asked once for all of its instances, where it can tell."""
-    records = {member.name: _record(paths, member.name) for member in members}
-    engines = _Engines(paths)
-    for member in members:
-        engines.add(member, records[member.name][0])
-    return [_sight(member, *records[member.name], engines) for member in members]
+    engines = _Engines(members, paths)
+    return [_sight(member, engines) for member in members]
 
 
-def _record(paths: Paths, name: str) -> tuple[Record | None, PolisError | None]:
+def _own(paths: Paths, name: str) -> Memory:
+    """Return what this machine remembers."""
     try:
-        return Store(paths.workspace(name)).load().record, None
+        return Memory(Store(paths.workspace(name)).load())
     except PolisError as problem:
-        return None, problem
+        return Memory(Loaded(None), problem)
 
 
-def _sight(member: Member, record: Record | None, problem: PolisError | None, engines: _Engines) -> Sight:
+def _sight(member: Member, engines: _Engines) -> Sight:
+    memory = engines.memory(member)
+    loaded, problem = memory.loaded, memory.problem
     instance, driver, trouble = engines.answer(member)
-    if instance is not None and trouble is None and _is_foreign(instance, record):
+    if instance is not None and trouble is None and _is_foreign(instance, memory.record):
         trouble = ForeignInstance(
             f"an instance named {member.name} exists, and this workspace did not create it",
             remains="the instance is untouched",
             hint="choose another name, or take it over with `polis up --adopt`",
         )
-        return Sight(member, record, None, driver, problem or trouble)
-    return Sight(member, record, instance, driver, problem or trouble)
+        return Sight(member, loaded, None, driver, problem or trouble)
+    return Sight(member, loaded, instance, driver, problem or trouble)
 
 
 def _is_foreign(instance: Instance, record: Record | None) -> bool:
@@ -105,16 +131,21 @@ def _is_foreign(instance: Instance, record: Record | None) -> bool:
 class _Engines:
     """The engines that members are on: one driver each, however many members."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, members: Iterable[Member], paths: Paths) -> None:
         self._paths = paths
+        self._own: dict[str, Memory] = {}
         self._keys: dict[str, str] = {}
         self._drivers: dict[str, Driver | PolisError] = {}
         self._all: dict[str, Mapping[str, Instance] | PolisError] = {}
+        self._shared: dict[str, Mapping[str, Loaded] | PolisError | None] = {}
         self._names: dict[str, list[str]] = {}
+        for member in members:
+            self._add(member)
 
-    def add(self, member: Member, record: Record | None) -> None:
-        """Note where a member's instance is."""
-        recorded = record.driver if record is not None else None
+    def _add(self, member: Member) -> None:
+        """Note what this machine remembers of a member, and where its instance is."""
+        own = self._own[member.name] = _own(self._paths, member.name)
+        recorded = own.record.driver if own.record is not None else None
         spec = member.alike
         where = spec.incus.model_dump(include={"remote", "project"})  # what else it says tells no instances apart
         key = json.dumps([spec.driver, recorded if spec.driver is None else None, where])
@@ -125,6 +156,18 @@ class _Engines:
                 self._drivers[key] = assembly.driver(spec, self._paths, recorded=recorded)
             except PolisError as problem:
                 self._drivers[key] = problem
+
+    def memory(self, member: Member) -> Memory:
+        """Return what is remembered of a member: by its server, if that keeps records; else here."""
+        key, own = self._keys[member.name], self._own[member.name]
+        if key not in self._shared:
+            self._shared[key] = _records(self._drivers[key])
+        shared = self._shared[key]
+        if shared is None:
+            return own
+        if isinstance(shared, PolisError):
+            return Memory(own.loaded, shared)
+        return Memory(shared.get(member.name, Loaded(None)))
 
     def answer(self, member: Member) -> tuple[Instance | None, str | None, PolisError | None]:
         """Return the member's instance, its driver's name, and why that is not known."""
@@ -138,6 +181,18 @@ class _Engines:
         if isinstance(found, PolisError):
             return None, driver.name, found
         return found.get(member.name), driver.name, None
+
+
+def _records(driver: Driver | PolisError) -> Mapping[str, Loaded] | PolisError | None:
+    """Return all records that the driver's server keeps, why they cannot be read, or None if it keeps none."""
+    if isinstance(driver, PolisError) or not (driver.capabilities.cluster and isinstance(driver, HasEntries)):
+        return None
+    from polis import shared
+
+    try:
+        return shared.records(driver.entries())
+    except PolisError as problem:
+        return problem
 
 
 def _ask(driver: Driver, names: Iterable[str]) -> Mapping[str, Instance] | PolisError:

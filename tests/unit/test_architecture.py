@@ -72,7 +72,7 @@ BELOW: dict[str, set[str]] = {
     | {"offline", "agents", "contents", "vault", "site", "states", "guest", "bundle", "cloudinit", "drivers"},
     "workspace": {"assembly", "machine", "plan", "status"}
     | {"offline", "agents", "bundle", "ownership", "states", "guest", "drivers"},
-    "fleet": {"assembly", "workspace", "machine", "plan", "status", "guest", "drivers"},
+    "fleet": {"assembly", "shared", "workspace", "machine", "plan", "status", "guest", "drivers"},
     "doctor": {"assembly", "drivers", "status", "workspace"},
     "logs": {"guest", "drivers"},
     "hiding": {"agents"},

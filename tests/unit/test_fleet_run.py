@@ -65,7 +65,8 @@ class Yard:
         return run.run(members, schedule.InOrder(members), deed, self.setting(parallel))
 
     def phases(self, *names: str) -> list[str]:
-        return [looking.recorded_phase(paths.find(), name) for name in names]
+        members = tuple(member for member in self.members(*names))
+        return [memory.phase for memory in looking.remembered(members, paths.find()).values()]
 
 
 @pytest.fixture

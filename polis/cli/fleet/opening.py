@@ -65,7 +65,8 @@ def members_of(options: Globals, file: Path | None, selector: str | None) -> tup
     places = paths.find()
     gc.freeze()
     gc.enable()  # start-up is over; see polis.__main__
-    chosen = selectors.select(fleet.members, wanted, lambda name: looking.recorded_phase(places, name))
+    remembered = looking.remembered(fleet.members, places) if wanted.asks_for_phases else {}
+    chosen = selectors.select(fleet.members, wanted, lambda name: remembered[name].phase)
     return fleet, chosen, places
 
 

@@ -207,7 +207,8 @@ class Client:
         parameters = {key: value for key, value in parameters.items() if value}
         address = f"{path}?{urlencode(parameters)}" if parameters else path
         words = ["-X", "POST", "-d", json.dumps(order)] if order is not None else []
-        return self._call("query", *words, self.settings.place(address), limit=limit, anywhere=True, stdout_to=stdout_to)
+        words += [self.settings.place(address)]
+        return self._call("query", *words, limit=limit, anywhere=True, stdout_to=stdout_to)
 
     def _call(
         self,
