@@ -14,7 +14,8 @@ from urllib.parse import quote
 from polis.drivers.entries import Entry
 from polis.drivers.incus import table
 from polis.drivers.incus.failures import ToolFailure, classify
-from polis.drivers.incus.patience import AWAY, patiently
+from polis.drivers.incus.patience import AWAY
+from polis.drivers.toolcalls import patiently
 from polis.errors import DriverUnavailable
 from polis.process import Completed
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from polis.drivers.base import InstanceState, Template
 from polis.drivers.incus import birth, records
 from polis.drivers.incus.failures import ToolFailure
-from polis.drivers.incus.patience import AWAY, patiently
+from polis.drivers.incus.patience import AWAY
+from polis.drivers.toolcalls import patiently
 from polis.errors import InstanceMissing, LaunchFailed
 
 if TYPE_CHECKING:
