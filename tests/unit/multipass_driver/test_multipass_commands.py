@@ -9,6 +9,7 @@ import pytest
 
 from polis.drivers.multipass import access
 from polis.drivers.multipass.driver import MultipassDriver
+from polis.drivers.multipass.records import Listed
 from polis.errors import ExecTimeout, GuestUnreachable, HostUnsuitable, InstanceMissing
 from tests.fakes.multipass.install import Fake
 from tests.unit.multipass_driver.driving import make, run
@@ -59,14 +60,14 @@ def test_a_restarted_daemon_s_stopped_instance_is_not_switched_on_by_a_second_at
 ) -> None:
     make(fake)
     fake.order("ssh-dropped", 1)
-    original, looks = driver._look, iter([True, False])
+    original, looks = driver._client.list, iter([True, False])
 
-    def look(name: str) -> object:
+    def listed(*, limit: float) -> tuple[Listed, ...]:
         if not next(looks):
             fake.call("stop", "polis")
-        return original(name)
+        return original(limit=limit)
 
-    driver._look = look  # type: ignore[method-assign,assignment]
+    driver._client.list = listed  # type: ignore[method-assign]
     with pytest.raises(GuestUnreachable, match="is not on"):
         run(driver, "true")
     assert fake.states() == {"polis": "Stopped"}
