@@ -132,7 +132,7 @@ class Launched:
                 self._tell_boot(answer)
                 return
             interruption.sleep(INTERVAL)  # a guest that does not wait as it was asked to is not asked without end
-        report = self._probe()
+        report = self._bench.guest.probe(self._bench.driver.find(name=self._bench.name))
         raise LaunchFailed(
             f"cloud-init did not finish within {self._bench.timeout:.0f} s (stage: {report.cloud_init.stage})",
             cause="\n".join(report.cloud_init.log),
@@ -143,15 +143,13 @@ class Launched:
     def _settle(self, deadline: float) -> GuestReport:
         """Return the guest's report, once Docker had time to come up: after a boot it does so beside cloud-init."""
         until = min(deadline, time.monotonic() + DOCKER_GRACE)
+        instance = self._bench.driver.find(name=self._bench.name)
         while True:
-            report = self._probe()
+            report = self._bench.guest.probe(instance)
             if not _is_coming_up(report) or time.monotonic() >= until:
                 return report
             self._tell(f"waiting for Docker: {report.docker.error}")
             interruption.sleep(INTERVAL)
-
-    def _probe(self) -> GuestReport:
-        return self._bench.guest.probe(self._bench.driver.find(name=self._bench.name))
 
     def _verify(self, report: GuestReport) -> None:
         problem = shortcoming(report)
