@@ -210,20 +210,26 @@ def lies(stage: Stage) -> str:
     return ""
 
 
-def recover(stage: Stage, before: dict[str, Any] | None, *, deleting: bool) -> str:
-    """Let the next `up` act, and return what is wrong before or afterwards, or an empty string."""
+def recover(stage: Stage, before: dict[str, Any] | None, *, deleting: bool, destroyed: bool = False) -> str:
+    """Let the next `up` act, and return what is wrong before or afterwards, or an empty string.
+
+    `destroyed` is whether the command was to destroy the keys, and had come to that.
+    """
     if problem := lies(stage):
         return problem
     try:
         reached = stage.again().up(UpOptions())
     except PolisError as error:
         return f"up failed: {error}"
-    return faults(stage, before, reached, deleting=deleting)
+    return faults(stage, before, reached, deleting=deleting, destroyed=destroyed)
 
 
-def faults(stage: Stage, before: dict[str, Any] | None, reached: Phase, *, deleting: bool) -> str:
+def faults(
+    stage: Stage, before: dict[str, Any] | None, reached: Phase, *, deleting: bool, destroyed: bool = False
+) -> str:
     """Return what is wrong with a workspace that `up` has just brought to `reached`, or an empty string."""
     machine = stage.driver.machine_of()
+    same_keys = destroyed or stage.kept_keys() in (None, stage.keys())
     kept = before is not None and not deleting
     checks = {
         f"{reached} instead of healthy": reached is Phase.HEALTHY,
@@ -237,7 +243,7 @@ def faults(stage: Stage, before: dict[str, Any] | None, reached: Phase, *, delet
         "a damaged record was put aside": not list(stage.directory.rglob(f"{FILE}.corrupt-*")),
         "the record is not valid": is_valid(stage.store.directory / FILE),
         "something is still in flight": stage.again().status().document["transition"] is None,
-        "a key or password was lost": stage.keys() is not None and stage.kept_keys() in (None, stage.keys()),
+        "a key or password was lost": stage.keys() is not None and same_keys,
         "the plan is not empty": not stage.again().plan(UpOptions()).is_pending,
     }
     return "; ".join(problem for problem, holds in checks.items() if not holds)
