@@ -14,18 +14,9 @@ from polis.paths import Paths
 from polis.store import FILE, Store
 from polis.workspace import Workspace
 from tests.simulated import SimulatedDriver as SimulatedDriver  # noqa: PLC0414 -- imported from here alone
+from tests.simulated.lab import Recorder
 
 FAST = {"retry": {"attempts": 2, "base": 0.001, "cap": 0.001}}
-
-
-@dataclass
-class Recorder:
-    """A sink that keeps what it is told."""
-
-    taken: list[events.Event] = field(default_factory=list)
-
-    def take(self, event: events.Event) -> None:
-        self.taken.append(event)
 
 
 @dataclass(frozen=True)

@@ -3,62 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polis import config, events, paths
+from polis import events, paths
 from polis.drivers.base import Capabilities
 from polis.errors import HostUnsuitable, PolisError
 from polis.phase import Phase
 from polis.states.savepoint import LABEL
-from polis.workspace import UpOptions, Workspace
+from polis.workspace import UpOptions
 from tests.simulated import SimulatedDriver
-
-FAST = {"retry": {"attempts": 3, "base": 0.001, "cap": 0.001}, "snapshots": True}
-
-
-@dataclass
-class Recorder:
-    """A sink that keeps what it is told."""
-
-    taken: list[events.Event] = field(default_factory=list)
-
-    def take(self, event: events.Event) -> None:
-        self.taken.append(event)
-
-    @property
-    def texts(self) -> str:
-        return "\n".join(str(event.payload()) for event in self.taken)
-
-
-@dataclass
-class Lab:
-    """A simulated world, and workspaces opened in it as a new process would."""
-
-    driver: SimulatedDriver
-    recorder: Recorder = field(default_factory=Recorder)
-
-    def open(self, name: str = "polis", **settings: object) -> Workspace:
-        self.recorder.taken.clear()
-        spec = config.Spec.model_validate({**FAST, "name": name, **settings})
-        return Workspace(spec, paths.find(), events.Stream([self.recorder]), self.driver)
-
-    def up(self, name: str = "polis", **settings: object) -> Phase:
-        return self.open(name, **settings).up(UpOptions())
-
-    def calls(self) -> list[str]:
-        seen: list[str] = []
-        self.driver.interfere = lambda call, moment: seen.append(call) if moment == "before" else None
-        return seen
+from tests.simulated.lab import Lab
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     can = Capabilities(snapshot=True, clone=True)
-    return Lab(SimulatedDriver(path=tmp_path / "world.json", keeps=True, capabilities=can))
+    return Lab(SimulatedDriver(path=tmp_path / "world.json", keeps=True, capabilities=can), {"snapshots": True})
 
 
 def test_the_first_up_keeps_the_vm_before_anything_of_the_workspace_is_in_it(lab: Lab) -> None:
@@ -79,7 +42,7 @@ def test_without_being_asked_for_nothing_is_kept(lab: Lab) -> None:
 
 
 def test_a_driver_without_snapshots_is_told_before_anything_is_made(tmp_path: Path) -> None:
-    lab = Lab(SimulatedDriver(path=tmp_path / "world.json"))
+    lab = Lab(SimulatedDriver(path=tmp_path / "world.json"), {"snapshots": True})
     with pytest.raises(HostUnsuitable, match="takes no snapshots"):
         lab.up()
     assert lab.driver.world.machine("polis") is None

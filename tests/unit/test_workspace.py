@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from polis import config, events, paths
+from polis import events, paths
 from polis.errors import (
     ChangesPending,
     ConfigurationError,
@@ -26,59 +25,16 @@ from polis.errors import (
     Unhealthy,
 )
 from polis.phase import ORDER, Phase
-from polis.record import Record
 from polis.states import launched
 from polis.store import Store
-from polis.workspace import UpOptions, Workspace
+from polis.workspace import UpOptions
 from tests.simulated import SimulatedDriver
-
-FAST = {"retry": {"attempts": 3, "base": 0.001, "cap": 0.001}}
-
-
-@dataclass
-class Recorder:
-    """A sink that keeps what it is told."""
-
-    taken: list[events.Event] = field(default_factory=list)
-
-    def take(self, event: events.Event) -> None:
-        self.taken.append(event)
-
-    def phases(self, kind: type[events.Event]) -> list[str]:
-        return [event.payload()["phase"] for event in self.taken if isinstance(event, kind)]
-
-
-@dataclass
-class Lab:
-    """A simulated world and the means to open workspaces in it, each time as a new process would."""
-
-    driver: SimulatedDriver
-    recorder: Recorder = field(default_factory=Recorder)
-
-    def open(self, name: str = "polis", **settings: object) -> Workspace:
-        self.recorder.taken.clear()
-        spec = config.Spec.model_validate({**FAST, "name": name, **settings})
-        return Workspace(spec, paths.find(), events.Stream([self.recorder]), self.driver)
-
-    def up(self, **settings: object) -> Phase:
-        return self.open("polis", **settings).up(UpOptions())
-
-    @property
-    def record(self) -> Record:
-        record = Store(paths.find().workspace("polis")).load().record
-        assert record is not None
-        return record
+from tests.simulated.lab import Lab
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(SimulatedDriver(path=tmp_path / "world.json"))
-
-
-def count_calls(driver: SimulatedDriver) -> list[str]:
-    calls: list[str] = []
-    driver.interfere = lambda call, moment: calls.append(call) if moment == "before" else None
-    return calls
 
 
 def test_up_goes_from_nothing_to_healthy_phase_by_phase(lab: Lab) -> None:
@@ -91,7 +47,7 @@ def test_up_goes_from_nothing_to_healthy_phase_by_phase(lab: Lab) -> None:
 def test_a_second_up_is_a_no_op_of_two_driver_calls_and_writes_nothing(lab: Lab) -> None:
     lab.up()
     before = (paths.find().workspace("polis") / "state.json").stat().st_mtime_ns
-    calls = count_calls(lab.driver)
+    calls = lab.calls()
     assert lab.up() is Phase.HEALTHY
     assert calls == ["find", "exec:probe", "find", "exec:probe"][: len(calls)]
     assert len(calls) <= 2
@@ -101,7 +57,7 @@ def test_a_second_up_is_a_no_op_of_two_driver_calls_and_writes_nothing(lab: Lab)
 
 def test_status_takes_two_driver_calls(lab: Lab) -> None:
     lab.up()
-    calls = count_calls(lab.driver)
+    calls = lab.calls()
     lab.open().status()
     assert calls == ["find", "exec:probe"]
 
@@ -533,7 +489,7 @@ def test_reset_after_a_failed_upgrade_gives_the_old_configuration_back_and_touch
     now = lab.driver.machine_of()
     assert now["containers"] == before["containers"]
     assert now["images"] == before["images"]
-    calls = count_calls(lab.driver)
+    calls = lab.calls()
     assert lab.up() is Phase.HEALTHY  # as it was configured before the upgrade
     assert [call for call in calls if call not in ("find", "exec:probe")] == []
 
