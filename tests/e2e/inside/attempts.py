@@ -1,4 +1,4 @@
-"""Tries ways around, all at once: attempts.py ATTEMPTS (JSON), inside whatever network namespace it is started in.
+"""Tries ways around, all at once: attempts.py ATTEMPTS (JSON) PATIENCE, inside whatever network namespace it is in.
 
 Prints a JSON object: each attempt's name and what came of it. An attempt got through when what it received is
 something that only its target says; of those that expect no answer, the target's own record tells. An attempt may name
@@ -18,8 +18,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-PATIENCE = 12.0
-"""Seconds that a target has to answer: it may be an emulated machine."""
+PATIENCE = float(sys.argv[2])
+"""Seconds that a target has to answer."""
 
 SO_MARK = 36
 
