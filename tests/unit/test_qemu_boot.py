@@ -9,7 +9,8 @@ from typing import cast
 
 import pytest
 
-from polis.drivers.qemu import boot, console, ports
+from polis.drivers import ports
+from polis.drivers.qemu import boot, console
 from polis.drivers.qemu.boot import Boot
 from polis.drivers.qemu.instance import Home, Record
 from polis.drivers.qemu.power import Power

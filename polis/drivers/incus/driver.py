@@ -282,6 +282,10 @@ class IncusDriver:
         local = self._ask(lambda: self._client.is_local(limit=self._patience.call), self._patience.glance)
         made_vm = birth.is_vm(server, self._client.settings, self._tool)[0] if seen is None else not seen.is_container
         birth.refuse(request, self._tool, vm=made_vm, local=local and not server.clustered)
+        if seen is None or seen.instance.state is InstanceState.STOPPED:
+            from polis.drivers import ports
+
+            ports.require_free(request.forwards)  # the server would tell when the instance is there, and not which
 
     def _forward(self, request: LaunchRequest, actual: Sequence[Forward]) -> None:
         from polis.drivers.incus import forwards

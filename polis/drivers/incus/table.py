@@ -159,7 +159,8 @@ REQUESTS = (
     ),
     Row(
         "port-taken",
-        r"Failed to listen on .*address already in use",
+        # Of its two processes for a port, the one that only misses the other may be the first to complain.
+        r"Failed to listen on .*address already in use|starting proxy device: .*listener process",
         HostUnsuitable,
         "end what listens there, or choose other numbers in `ports`",
     ),

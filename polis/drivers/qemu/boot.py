@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from polis.drivers.qemu import console, ports
+from polis.drivers import ports
+from polis.drivers.qemu import console
 from polis.errors import ExecTimeout, GuestUnreachable, LaunchFailed
 from polis.waiting import wait_until
 

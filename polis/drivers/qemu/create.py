@@ -8,7 +8,8 @@ import shutil
 import uuid
 from typing import TYPE_CHECKING
 
-from polis.drivers.qemu import disks, host, keys, ports, seed, space
+from polis.drivers import ports
+from polis.drivers.qemu import disks, host, keys, seed, space
 from polis.drivers.qemu.instance import Record, alias, place
 from polis.errors import PolisError
 

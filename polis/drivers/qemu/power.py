@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from polis import process
-from polis.drivers.qemu import argv, console, host, ports, processes, qmp
+from polis.drivers import ports
+from polis.drivers.qemu import argv, console, host, processes, qmp
 from polis.errors import DriverUnavailable, HostUnsuitable, LaunchFailed
 from polis.waiting import wait_until
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polis import process
+from polis.drivers.ports import LOOPBACK
 from polis.drivers.qemu import host, remote
-from polis.drivers.qemu.ports import LOOPBACK
 from polis.drivers.sshconfig import quoted
 from polis.errors import ExecTimeout, GuestUnreachable, HostUnsuitable
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from polis.drivers import ports
 from polis.drivers.base import Forward
-from polis.drivers.qemu import ports
 from polis.errors import HostUnsuitable
 
 
