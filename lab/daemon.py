@@ -78,14 +78,18 @@ class Daemon:
         ports: Mapping[str, int],
         env: Mapping[str, str],
         answers: Callable[[], bool],
+        via: Sequence[str] = (),
     ) -> None:
-        """Start the server and return when `answers()`; raises LabError if a port is taken or it ends early."""
+        """Start the server and return when `answers()`; raises LabError if a port is taken or it ends early.
+
+        `via` are words before its own command line, of programs that become it (by exec).
+        """
         for port in ports.values():
             require_free(port, what=self.name)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.output.write_bytes(b"")
         launched = subprocess.run(
-            ["/bin/sh", "-c", LAUNCH, "sh", *argv],
+            ["/bin/sh", "-c", LAUNCH, "sh", *via, *argv],
             check=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import ipaddress
 import json
 import os
 import re
@@ -18,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from lab import certificates, lxdimage
+from lab import lxdimage
 from lab.daemon import STOP_LIMIT, Daemon
 from lab.errors import LabError
+from lab.lan import free_network
 from lab.world import lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -34,8 +34,6 @@ STARTED = re.compile(r"\[lxc monitor\] |(\S*/)?(lxd|dnsmasq)( |$)")
 """How the command lines begin of what the daemon starts; each has the directory in it."""
 LIMIT = 120.0
 """Seconds for one command of the client."""
-NETWORKS = [ipaddress.ip_network(f"{address}/24", strict=False) for address in certificates.BRIDGES]
-"""Where the bridge may be: none of the stack's own networks, nor QEMU's."""
 
 
 class Lxd:
@@ -88,7 +86,7 @@ class Lxd:
         self.stop()  # what a killed one left
         for path in (self.home, self.client):
             path.mkdir(parents=True, mode=0o711)
-        _require_open(self.home)
+        require_open(self.home)
         self.resume()
         try:
             with lock(self._shared):  # or two that start at once choose the same network
@@ -102,8 +100,13 @@ class Lxd:
 
     def resume(self) -> None:
         """Start the daemon over what is there: for tests that ended it. Raises LabError."""
+        self._launch()
+
+    def _launch(self, *, via: Sequence[str] = ()) -> None:
+        """Start the daemon, by other programs that become it, if there are any."""
         self._daemon.start(
             [str(shutil.which("lxd"))],
+            via=via,
             ports={},
             env={"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath), **self.environment},
             answers=self._answers,
@@ -120,7 +123,7 @@ class Lxd:
                 for name in self.instances():
                     self.lxc("delete", "--force", name)
         self._daemon.stop()
-        _end(self._processes())
+        end(self._processes())
         subprocess.run(["ip", "link", "delete", self.bridge], check=False, capture_output=True)
         for mount in sorted(self._mounts(), reverse=True):
             subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
@@ -160,7 +163,7 @@ class Lxd:
 
     def _preseed(self) -> dict[str, Any]:
         network = {
-            "ipv4.address": f"{_free_network()[1]}/24",
+            "ipv4.address": f"{free_network()[1]}/24",
             # No rules in anybody's firewall: the host is reached at the bridge's address, and more is not needed.
             "ipv4.nat": "false",
             "ipv4.firewall": "false",
@@ -201,14 +204,14 @@ class Lxd:
             return [line.split()[1] for line in table if line.split()[1].startswith(f"{self.home}/")]
 
 
-def _require_open(directory: Path) -> None:
+def require_open(directory: Path) -> None:
     """Raise LabError unless everybody may pass to the directory: a container's root is nobody out here."""
     for path in directory.parents:
         if not path.stat().st_mode & 0o001:
             raise LabError(f"no container starts below {path}, where only its owner may enter")
 
 
-def _end(processes: list[psutil.Process]) -> None:
+def end(processes: list[psutil.Process]) -> None:
     """Kill processes, and first what runs below them: a monitor's child is the container's own init."""
     family: list[psutil.Process] = []
     for process in processes:
@@ -218,12 +221,3 @@ def _end(processes: list[psutil.Process]) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(family, timeout=STOP_LIMIT)
-
-
-def _free_network() -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    routes = json.loads(subprocess.run(["ip", "-json", "-4", "route"], check=True, capture_output=True).stdout)
-    taken = [ipaddress.ip_network(route["dst"]) for route in routes if route["dst"] != "default"]
-    for network in NETWORKS:
-        if not any(network.overlaps(other) for other in taken if other.version == network.version):
-            return network
-    raise LabError("no network is left for the lab's bridge")

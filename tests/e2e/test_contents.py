@@ -214,7 +214,7 @@ def test_another_image_under_the_tag_is_refused_and_nothing_is_started(inside: U
     assert containers(inside) == before
 
 
-def test_no_secret_is_anywhere_but_where_it_belongs(inside: User, world: World) -> None:
+def test_no_secret_is_anywhere_but_where_it_belongs(inside: User, world: World, left: list[str]) -> None:
     """After all the failures above, and one more with everything told."""
     world.fault("throttled", match="polis-gate")
     assert inside.type("up", "--version", "v0.5.1", "-v", "--json").code == 75
@@ -234,6 +234,7 @@ def test_no_secret_is_anywhere_but_where_it_belongs(inside: User, world: World) 
     write(inside, "/run/polis-test-secrets/patterns", "".join(f"{secret}\n" for secret in secrets))
     write(inside, "/run/polis-test-secrets/find.sh", FIND)
     found = inside.guest("sh", "/run/polis-test-secrets/find.sh").splitlines()
-    assert found == ["searched"]
+    assert found == [*(f"file {name}" for name in left), "searched"]
+    assert [inside.guest("stat", "-c", "%a %U", name).strip() for name in left] == ["600 root"] * len(left)
     placed = inside.guest("grep", "-rlF", "-f", "/run/polis-test-secrets/patterns", "/opt/polis").splitlines()
     assert {name.partition("/.polis/")[2].partition("/")[0] for name in placed} == {"certs", "secrets"}

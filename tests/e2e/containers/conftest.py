@@ -61,6 +61,12 @@ def user(lxd: Lxd, world: World, tmp_path_factory: pytest.TempPathFactory) -> It
     someone.type("delete", "-y")
 
 
+@pytest.fixture
+def left() -> list[str]:
+    """Return the file in the guest by which its other operators get the same keys (docs/security.md)."""
+    return ["/var/lib/polis/vault.json"]
+
+
 def _modest_bundle(directory: Path) -> dict[str, str]:
     """Return settings for a bundle that asks for no more open files than this process may have.
 
