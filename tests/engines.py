@@ -18,7 +18,10 @@ from polis.guest.remote import engine
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """One request of the engine's clients; subclasses `get`, `post` and `delete` from `images`."""
+    """One request of the engine's clients; subclasses `get`, `post` and `delete` from `images`.
+
+    A method that a subclass has not is refused as a server refuses it: 405.
+    """
 
     server: _Server
 
@@ -32,13 +35,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.delete()
 
     def get(self) -> None:
-        raise NotImplementedError
+        self.refuse()
 
     def post(self) -> None:
-        raise NotImplementedError
+        self.refuse()
 
     def delete(self) -> None:
-        raise NotImplementedError
+        self.refuse()
+
+    def refuse(self) -> None:
+        """Say that this engine has no such method."""
+        self.answer(405, {"message": f"{self.command} is not allowed here"})
 
     @property
     def images(self) -> Any:
