@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from typer.testing import CliRunner
 
@@ -13,9 +14,10 @@ from polis import __main__, cli, signals
 from polis.cli.globals import command_of, hoist
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pytest
+    from typer.testing import Result
 
     from tests.simulated import SimulatedDriver
 
@@ -29,19 +31,46 @@ class Answer:
     stderr: str
 
 
+def run(words: Sequence[str], **environ: str) -> Result:
+    """Type words, with these variables set. An exception that would be told as a bug is raised."""
+    hoisted = hoist(words)
+    result = CliRunner().invoke(cli.build(only=command_of(hoisted)), hoisted, prog_name="polis", env=environ)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
 @dataclass
-class Typist:
-    """Types commands."""
+class Terminal:
+    """Types commands as a user would, against a simulated guest."""
 
     driver: SimulatedDriver
-    runner: CliRunner = field(default_factory=CliRunner)
+
+    def type(self, line: str, **environ: str) -> Result:
+        """Type a line."""
+        return run(line.split(), **environ)
+
+    def succeed(self, line: str, **environ: str) -> str:
+        """Return all that a line prints, which must end with 0."""
+        result = self.type(line, **environ)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def document(self, line: str) -> dict[str, Any]:
+        """Return the JSON that a line prints, whatever it ends with."""
+        value: dict[str, Any] = json.loads(self.type(line).stdout)
+        return value
+
+
+@dataclass
+class Typist:
+    """Types commands, on a machine on which something fails."""
+
+    driver: SimulatedDriver
 
     def type(self, line: str) -> Answer:
-        """Type a line. An exception that would be told as a bug is raised."""
-        words = hoist(line.split())
-        result = self.runner.invoke(cli.build(only=command_of(words)), words, prog_name="polis")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
+        """Type a line."""
+        result = run(line.split())
         return Answer(result.exit_code, result.stdout, result.stderr)
 
     def fail(self, call: str, problem: Callable[[], BaseException]) -> None:

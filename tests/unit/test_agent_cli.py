@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from polis import assembly, cli, paths
+from polis import assembly, paths
 from polis.agents import choice
-from polis.cli.globals import command_of, hoist
 from tests import agents
 from tests.agents import KEY
 from tests.simulated import SimulatedDriver
-
-
-class Terminal:
-    """Types commands as a user would, against a simulated guest."""
-
-    def __init__(self, driver: SimulatedDriver) -> None:
-        self.driver = driver
-
-    def type(self, line: str, **environ: str) -> Any:
-        words = hoist(line.split())
-        result = CliRunner().invoke(cli.build(only=command_of(words)), words, prog_name="polis", env=environ)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    def succeed(self, line: str, **environ: str) -> str:
-        result = self.type(line, **environ)
-        assert result.exit_code == 0, result.output
-        return str(result.output)
-
-    def document(self, line: str) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self.type(line).stdout)
-        return value
+from tests.typed import Terminal
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,20 +15,7 @@ from polis.cloudinit import document
 from polis.drivers.base import InstanceKind
 from polis.guest.entering import REFUSED
 from tests.simulated import SimulatedDriver
-
-
-class Terminal:
-    """Types commands as a user would, against a simulated guest."""
-
-    def __init__(self, driver: SimulatedDriver) -> None:
-        self.driver = driver
-
-    def type(self, line: str) -> Any:
-        words = hoist(line.split())
-        result = CliRunner().invoke(cli.build(only=command_of(words)), words, prog_name="polis")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+from tests.typed import Terminal
 
 
 @pytest.fixture

@@ -11,16 +11,15 @@ import pytest
 import transitions
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from polis import assembly, cli, machine
-from polis.cli.globals import command_of, hoist
+from polis import assembly, machine
 from polis.diagram import Diagram
 from polis.errors import DriverMissing
 from polis.phase import ORDER, Phase
 from polis.pictures import drawing, mermaid
 from polis.pictures import graph as pictured
 from tests.simulated import SimulatedDriver
+from tests.typed import run
 from tests.unit.test_pictures import parsed
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -35,11 +34,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedDriver:
 
 
 def typed(line: str) -> Any:
-    words = hoist(line.split())
-    result = CliRunner().invoke(cli.build(only=command_of(words)), words, prog_name="polis")
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return run(line.split())
 
 
 # ---- the transitions are the machine's

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import Result
 
-from polis import assembly, cli, paths, redaction
+from polis import assembly, paths, redaction
 from polis.agents import choice
-from polis.cli.globals import command_of, hoist
 from polis.errors import DriverMissing, GuestUnreachable
 from polis.vault import Vault
+from tests import typed
 from tests.simulated import SimulatedDriver
 
 SOURCES = ("--service gate", "--guest", "--console", "--polis", "--phase launched", "")
 FOREIGN = ("--service gate", "--guest", "--console", "")
 
 
-class Terminal:
+class Terminal(typed.Terminal):
     """Types commands, each in a process that has not read any secret yet."""
 
-    def __init__(self, driver: SimulatedDriver) -> None:
-        self.driver = driver
-
-    def type(self, line: str) -> Any:
+    def type(self, line: str, **environ: str) -> Result:
         redaction._hidden.clear()
-        words = hoist(line.split())
-        result = CliRunner().invoke(cli.build(only=command_of(words)), words, prog_name="polis")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+        return super().type(line, **environ)
 
 
 @pytest.fixture

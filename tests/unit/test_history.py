@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from polis import assembly, cli, history
-from polis.cli.globals import command_of, hoist
+from polis import assembly, history
 from polis.errors import GuestUnreachable
 from polis.events import timestamp
 from polis.history import Run, runs, summarise
 from polis.journal import FILE
+from tests import typed
 from tests.simulated import SimulatedDriver, guest
 from tests.unit.test_pictures import parsed
 
@@ -29,22 +29,14 @@ NOBODY = 2**31 - 2
 AT = "2026-11-03T10:00:00.500Z"
 
 
-class Terminal:
-    """Types commands as a user would, against a simulated guest."""
+@dataclass
+class Terminal(typed.Terminal):
+    """Also reads and writes the journal."""
 
-    def __init__(self, driver: SimulatedDriver, journal: Path) -> None:
-        self.driver = driver
-        self.journal = journal
-
-    def type(self, line: str) -> Any:
-        words = hoist(line.split())
-        result = CliRunner().invoke(cli.build(only=command_of(words)), words, prog_name="polis")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+    journal: Path
 
     def runs(self, options: str = "") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self.type(f"history --json {options}").stdout)["runs"]
+        found: list[dict[str, Any]] = self.document(f"history --json {options}")["runs"]
         return found
 
     def entries(self) -> list[dict[str, Any]]:

@@ -9,29 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from polis import __main__, assembly, cli, events, log, paths, redaction
-from polis.cli.globals import command_of, hoist
+from polis import __main__, assembly, events, log, paths, redaction
 from polis.errors import RegistryUnavailable
 from polis.phase import Phase
 from tests.simulated import SimulatedDriver
+from tests.typed import Terminal
 
 SECRET = "hunter2-hunter2"
-
-
-class Terminal:
-    """Types commands as a user would, against a simulated guest."""
-
-    def __init__(self, driver: SimulatedDriver) -> None:
-        self.driver = driver
-
-    def type(self, line: str) -> Any:
-        words = hoist(line.split())
-        result = CliRunner().invoke(cli.build(only=command_of(words)), words, prog_name="polis")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
 
 
 @pytest.fixture

@@ -8,37 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from polis import assembly, cli, paths, redaction
-from polis.cli.globals import command_of, hoist
+from polis import assembly, paths, redaction
 from polis.errors import GuestCommandFailed, GuestUnreachable, NotFound, UsageError
 from polis.guest.session import Guest
 from polis.logs import console, inside, own
 from polis.logs.lines import CHUNK, TORN, WIDTH, Growing, moment, plain, tail
 from polis.process import Completed
+from tests import typed
 from tests.simulated import SimulatedDriver
 
 SECRET = "hunter2-hunter2"
 
 
-class Terminal:
-    """Types commands as a user would, against a simulated guest."""
-
-    def __init__(self, driver: SimulatedDriver) -> None:
-        self.driver = driver
-
-    def type(self, line: str) -> Any:
-        words = hoist(line.split())
-        result = CliRunner().invoke(cli.build(only=command_of(words)), words, prog_name="polis")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+class Terminal(typed.Terminal):
+    """Also returns what a command prints, line by line."""
 
     def lines(self, line: str) -> list[str]:
         result = self.type(line)
         assert result.exit_code == 0, result.output
-        return str(result.stdout).splitlines()
+        return result.stdout.splitlines()
 
 
 @pytest.fixture

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from polis import assembly, cli, config, events, lock, paths
-from polis.cli.globals import command_of, hoist
+from polis import assembly, config, events, lock, paths
 from polis.cli.plan import render
 from polis.errors import ChangesPending, ForeignInstance, GuestUnreachable, PolisError
 from polis.phase import ORDER, Phase
@@ -21,6 +19,7 @@ from polis.plan import Action, Plan, Step
 from polis.store import Store
 from polis.workspace import UpOptions, Workspace
 from tests.simulated import SimulatedDriver
+from tests.typed import run
 
 GIBIBYTE = 1024**3
 
@@ -73,14 +72,7 @@ def type_(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     monkeypatch.setattr(assembly, "driver", lambda *_, **__: lab.driver)
     monkeypatch.setenv("POLIS_RETRY", "{attempts: 1, base: 0.001, cap: 0.001}")
 
-    def type_(line: str) -> Any:
-        words = hoist(line.split())
-        result = CliRunner().invoke(cli.build(only=command_of(words)), words, prog_name="polis")
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return type_
+    return lambda line: run(line.split())
 
 
 # ---- situations that a workspace may be in

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
-from typer.testing import CliRunner
 
-from polis import assembly, cli
+from polis import assembly
 from polis.cli import watching
-from polis.cli.globals import command_of, hoist
+from polis.cli.globals import hoist
 from polis.cli.status import FIELDS, fill, parse
 from polis.errors import GuestUnreachable, PolisError
 from polis.status import Status
+from tests import typed
 from tests.simulated import SimulatedDriver
 
 
@@ -30,11 +30,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedDriver:
 
 
 def run(*words: str) -> Any:
-    hoisted = hoist(words)
-    result = CliRunner().invoke(cli.build(only=command_of(hoisted)), hoisted, prog_name="polis")
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return typed.run(words)
 
 
 @pytest.mark.usefixtures("driver")

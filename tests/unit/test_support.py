@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from polis import assembly, cli, paths, redaction, scrubbing, support
+from polis import assembly, paths, redaction, scrubbing, support
 from polis.agents import choice
-from polis.cli.globals import command_of, hoist
 from polis.doctor import examination
 from polis.errors import UsageError
 from polis.vault import Vault
 from tests.simulated import SimulatedDriver
+from tests.typed import run
 
 AGENT_KEY = 'sk-live-"qu\u00f6ted"\\and-backslash-0123456789'
 ENV_KEY = "envvalue-abcdefgh"
@@ -40,11 +39,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedDriver:
 
 
 def type_(line: str) -> Any:
-    words = hoist(line.split())
-    result = CliRunner().invoke(cli.build(only=command_of(words)), words, prog_name="polis")
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return run(line.split())
 
 
 def members(file: Path) -> dict[str, str]:
