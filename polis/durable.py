@@ -38,6 +38,21 @@ def write(path: Path, data: bytes, *, mode: int = 0o600, backup: Path | None = N
     sync_directory(path.parent)
 
 
+def append(path: Path, line: bytes, *, create: bool = True) -> None:
+    """Add a whole line to a file, in one write: with O_APPEND, lines of two processes stay apart. Raises OSError.
+
+    If the last line is torn, by a power cut or a full disk, this one is not glued to it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0), 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size and os.name == "posix" and os.pread(descriptor, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
 def private_directory(path: Path) -> None:
     """Create the directory and its parents, readable for its owner only."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
-from polis import events
+from polis import durable, events
 from polis.store import explain
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Journal:
             return
         line = json.dumps(event.payload(), ensure_ascii=False, separators=(",", ":")) + "\n"
         try:
-            self._append(line.encode(errors="replace"))
+            durable.append(self._path, line.encode(errors="replace"))
         except OSError:
             return
 
@@ -52,18 +51,6 @@ class Journal:
             return
         except OSError as error:
             raise explain(error, self._path) from error
-
-    def _append(self, data: bytes) -> None:
-        # One write of a whole line: O_APPEND keeps lines of two processes apart. If the last line is torn, this one
-        # must not be glued to it.
-        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size and os.name == "posix" and os.pread(descriptor, 1, size - 1) != b"\n":
-                data = b"\n" + data
-            os.write(descriptor, data)
-        finally:
-            os.close(descriptor)
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from polis import events
+from polis import durable, events
 from polis.redaction import redact, redact_all
 
 if TYPE_CHECKING:
@@ -205,19 +205,8 @@ class _File:
         with contextlib.suppress(OSError):
             if self.is_owned:
                 self._set_aside()
-            self._append(f"{line}\n".encode(errors="replace"))
+            durable.append(self._path, f"{line}\n".encode(errors="replace"), create=self.is_owned and not self.is_begun)
             self.is_begun = True
-
-    def _append(self, data: bytes) -> None:
-        create = os.O_CREAT if self.is_owned and not self.is_begun else 0
-        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | create, 0o600)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size and os.name == "posix" and os.pread(descriptor, 1, size - 1) != b"\n":
-                data = b"\n" + data  # the disk was full, and the last line is torn
-            os.write(descriptor, data)
-        finally:
-            os.close(descriptor)
 
     def _set_aside(self) -> None:
         try:

@@ -21,8 +21,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-STRUCK = "[redacted]"
-
 
 @app.command()
 def show(context: typer.Context) -> None:
@@ -180,6 +178,7 @@ def _searched() -> list[Path]:
 def _struck(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values without what may be somebody's key."""
     from polis.addresses import struck_in_values
+    from polis.redaction import STRUCK
 
     return {**struck_in_values(values), "env": dict.fromkeys(values["env"], STRUCK)}
 
