@@ -225,6 +225,11 @@ class Queue:
         )
 
 
+def is_held(turn: Entry | None) -> bool:
+    """Return whether somebody has a turn: a dead holder of another host counts, until it is taken over."""
+    return turn is not None and not _died_here(_holder(turn))
+
+
 def who(entry: Entry) -> str:
     """Return in words who has a turn. Others wrote it: it is shortened, and cleaned for a terminal."""
     told = _holder(entry)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from polis import durable
 from polis.errors import DriverUnavailable, HostUnsuitable, Locked, PolisError
-from polis.lease import CHAIN, NUMBER, Lease, Pace, Queue, entry_name, number_of
+from polis.lease import CHAIN, NUMBER, Lease, Pace, Queue, entry_name, is_held, number_of
 from polis.store import FILE, SCHEMA_VERSION, SIZE_LIMIT, Damaged, Loaded, Store, parse
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class SharedStore:
         if record is None or record.transition is None:
             return None
         name = entry_name(self._workspace, entry.texts.get(CHAIN, ""), number_of(entry))
-        return self._entries.read(name) is not None
+        return is_held(self._entries.read(name))
 
     def _remembered(self) -> str:
         with contextlib.suppress(PolisError):
@@ -221,14 +221,14 @@ def records(entries: Entries) -> dict[str, Loaded]:
     for name, entry in found.items():
         if "." in name:
             continue  # a turn
-        turn = entry_name(name, entry.texts.get(CHAIN, ""), number_of(entry))
+        at_work = is_held(found.get(entry_name(name, entry.texts.get(CHAIN, ""), number_of(entry))))
         try:
             record, version = _parsed(entry.texts.get(RECORD, ""), f"of workspace {name}")
         except (Damaged, PolisError) as damage:
-            result[name] = Loaded(None, (f"the record of workspace {name} is damaged ({damage})",), None, turn in found)
+            result[name] = Loaded(None, (f"the record of workspace {name} is damaged ({damage})",), None, at_work)
             continue
         older = version if version != SCHEMA_VERSION else None
-        result[name] = Loaded(record, (), older, turn in found)
+        result[name] = Loaded(record, (), older, at_work)
     return result
 
 

@@ -28,6 +28,8 @@ from tests.simulated import SimulatedDriver
 
 OLDER = Path(__file__).parent / "data/records/schema-1.json"
 NAME = "shared"
+SILENT = Pace(beat=3600.0)
+"""Of a holder who is to be dead, so that none of its beats says otherwise."""
 
 
 @dataclass
@@ -265,15 +267,28 @@ class SharedRecordSuite:
         assert phase_of(operators("ann")) is Phase.IMAGES_PULLED
 
     def test_a_holder_that_died_on_this_host_is_taken_over_at_once(self, operators: Operators) -> None:
-        ann, bob = operators("ann"), operators("bob")
+        ann, bob = operators("ann", SILENT), operators("bob")
         with ann.store.turn("up", wait=0, tell=print):
             ann.bury()
             bob.save(record(Phase.LAUNCHED))
         assert "is dead" in bob.told[0]
         assert [name for name in bob.entries.all() if "." in name] == []
 
+    def test_nobody_is_told_to_be_at_work_whose_process_died_on_this_host(self, operators: Operators) -> None:
+        ann, bob = operators("ann", SILENT), operators("bob")
+        begun = record()
+        begun.depart(Phase.LAUNCHED)
+        hers = ann.store
+        with hers.turn("up", wait=0, tell=print):
+            hers.save(begun)
+            assert bob.store.load().working is True
+            assert records(bob.entries)[NAME].working is True
+            ann.bury()
+            assert bob.store.load().working is False
+            assert records(bob.entries)[NAME].working is False
+
     def test_two_holders_that_died_one_after_the_other_are_taken_over(self, operators: Operators) -> None:
-        ann, bob, eve = operators("ann"), operators("bob"), operators("eve")
+        ann, bob, eve = operators("ann", SILENT), operators("bob", SILENT), operators("eve")
         ann.save(record(Phase.LAUNCHED))
         with ann.store.turn("up", wait=0, tell=print):
             ann.bury()
