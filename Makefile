@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static gpg gpg-agent zstd shellcheck iproute2 lxd lxd-client dnsmasq-base uidmap iptables squashfs-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deps lab up down test test-unit test-e2e test-lasting test-multipass crash fuzz lint types schema lock bench bench-fleet ci clean
+.PHONY: docs help setup deps lab up down test test-unit test-e2e test-lasting test-multipass crash fuzz lint types schema lock bench bench-fleet ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ down: setup ## Delete the workspace and stop the lab
 	$(POLIS) --yes delete
 	$(PYTHON) -m lab down
 
-test: lint types test-unit crash fuzz test-e2e ## Everything that CI runs
+test: lint types docs test-unit crash fuzz test-e2e ## Everything that CI runs
 
 test-unit: setup ## Fast tests: no VM
 	$(PYTHON) -m pytest --numprocesses 2 tests/unit
@@ -74,6 +74,9 @@ lint: setup ## Style
 types: setup ## Types
 	.venv/bin/mypy
 
+docs: setup ## Build the documentation, from .site/index.html on; fails on a dead link
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
+
 schema: setup ## Write state-schema.json anew
 	$(PYTHON) -c 'from polis.store import schema; print(schema(), end="")' > state-schema.json
 
@@ -91,4 +94,4 @@ ci: ## What CI runs
 	.ci/run
 
 clean: ## Remove what was built (not the workspaces)
-	rm -rf .venv .lab .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .lab .site .mypy_cache .ruff_cache .pytest_cache

@@ -103,7 +103,11 @@ def _globals(
     ] = None,
     driver: Annotated[
         str | None,
-        typer.Option("--driver", help="Where the VM comes from: multipass or qemu.", autocompletion=completers.drivers),
+        typer.Option(
+            "--driver",
+            help="Where the VM comes from: multipass, qemu or incus.",
+            autocompletion=completers.drivers,
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="The configuration file [./polis.yaml].")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from polis import cli
-from polis.cli import exit_codes, manual, variables
+from polis.cli import manual, variables
 from polis.cli.examples import EXAMPLES
 from polis.cli.globals import hoist
 from polis.config import Spec
@@ -235,19 +235,6 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     assert rows["ok"]["kinds"] == []
     assert all(row["meaning"] for row in rows.values())
     assert len(run("exit-codes").stdout.splitlines()) == len(ExitCode)
-
-
-def test_the_reference_lists_the_exit_codes_as_they_are() -> None:
-    text = REFERENCE.read_text(encoding="utf-8")
-    table = text[text.index("## Exit codes") : text.index("`polis exec` passes")]
-    documented: dict[int, str] = {}
-    for line in table.splitlines():
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if cells and re.fullmatch(r"[\d, ]+", cells[0]):
-            documented |= {int(code): cells[2] for code in cells[0].split(",")}
-    assert documented.keys() == {int(code) for code in ExitCode}
-    for code in ExitCode:
-        assert (documented[code] == "yes") == exit_codes.row(code)["retryable"], code
 
 
 def test_the_manual_names_every_command_option_variable_and_exit_code() -> None:
