@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 SHELLS = ("sh", "console")
+INSTALLED = ".venv/bin/"
+"""What stands before programs of this repository where nothing of it is on the PATH."""
 
 _FENCE = re.compile(r"^ *```(?P<language>\S*)")
 _INLINE = re.compile(r"`([^`]+)`")
@@ -81,7 +83,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def commands(page: Path) -> Iterator[Command]:
-    """Yield every `polis`, `make` and `python -m lab` of a page, in its order: those of blocks, then those of sentences."""
+    """Yield every `polis`, `make` and `python -m lab` of a page: those of blocks, then those of sentences."""
     name = page.relative_to(ROOT).as_posix()
     code: set[int] = set()
     for block in blocks(page):
@@ -93,8 +95,8 @@ def commands(page: Path) -> Iterator[Command]:
     for found in _INLINE.finditer(prose):
         text = " ".join(found[1].replace("\\|", "|").split())
         if _COMMAND.match(text):
-            line = prose.count("\n", 0, found.start()) + 1
-            yield from (Command(name, line, words, shown=False) for words in programs(text))
+            place = prose.count("\n", 0, found.start()) + 1
+            yield from (Command(name, place, words, shown=False) for words in programs(text))
 
 
 def programs(line: str) -> Iterator[tuple[str, ...]]:
@@ -108,6 +110,7 @@ def programs(line: str) -> Iterator[tuple[str, ...]]:
             continue
         while words and re.fullmatch(r"[A-Z_][A-Z_0-9]*=.*", words[0]):
             words.pop(0)
+        words[:1] = [word.removeprefix(INSTALLED) for word in words[:1]]
         if words and (words[0] in ("polis", "make") or words[:3] == ["python", "-m", "lab"]):
             yield tuple(words)
         words = []

@@ -23,6 +23,7 @@ members: [{name: gate, labels: {tier: back}}, {name: web, count: 3, labels: {tie
 """
 
 NOT_HERE = {
+    "--config lab/": "the lab's own; .ci/run does it",
     "doctor": "looks at this machine, and at the network",
     "exec": "starts a client of the guest; the tutorial's test does",
     "bundle export": "needs a real guest's packages and images; tests/e2e/test_networks.py does it",
@@ -44,13 +45,14 @@ ENDS = {
     "polis up --recreate": 2,
     "polis agent": 2,  # the name of a group
     "polis config": 2,
+    "polis fleet": 2,
     "polis st": 2,  # half of a word, where completion is measured
 }
 """Where another exit code than 0 is right."""
 
 
 def shown(page: Path) -> Iterator[Command]:
-    """Yield what is run of a page: what its blocks show; and what its sentences name, once and with nothing to fill in."""
+    """Yield what is run of a page: what its blocks show, and what its sentences name with nothing to fill in."""
     seen = set()
     for command in commands(page):
         words = " ".join(command.words[1:])
