@@ -80,9 +80,12 @@ docs: setup ## Build the documentation, from .site/index.html on; fails on a dea
 schema: setup ## Write state-schema.json anew
 	$(PYTHON) -c 'from polis.store import schema; print(schema(), end="")' > state-schema.json
 
-lock: setup ## Write requirements.lock anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --group dev pyproject.toml --output-file requirements.lock
+UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links pyproject.toml
+
+lock: setup ## Write requirements.lock and release/runtime.lock anew (needs uv)
+	$(UV_COMPILE) --group dev --output-file requirements.lock
+	$(UV_COMPILE) --constraint requirements.lock --output-file release/runtime.lock
 
 bench: setup ## What a command costs, beside bare Python
 	$(PYTHON) -m tests.bench
