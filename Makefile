@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static gpg gpg-agent zstd shellcheck iproute2 lxd lxd-client dnsmasq-base uidmap iptables squashfs-tools
 
 .DEFAULT_GOAL := help
-.PHONY: docs help setup deps lab up down test test-unit test-e2e test-lasting test-multipass crash fuzz lint types schema lock bench bench-fleet ci clean
+.PHONY: dist docs help setup deps lab up down test test-unit test-e2e test-lasting test-multipass crash fuzz lint types schema lock bench bench-fleet ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,11 @@ types: setup ## Types
 
 docs: setup ## Build the documentation, from .site/index.html on; fails on a dead link
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
+
+dist: setup ## Build wheel, source distribution and single file, twice, and use each as a user would
+	$(PYTHON) -m release build
+	$(PYTHON) -m release again
+	$(PYTHON) -m release use
 
 schema: setup ## Write state-schema.json anew
 	$(PYTHON) -c 'from polis.store import schema; print(schema(), end="")' > state-schema.json
