@@ -35,7 +35,9 @@ mount --rbind /sys/fs/cgroup "$1"
 mount -t sysfs sysfs /sys
 mount --rbind "$1" /sys/fs/cgroup
 umount --lazy "$1"
-shift
+mount --bind "$2" /etc/subuid
+mount --bind "$2" /etc/subgid
+shift 2
 exec "$@"
 """
 
@@ -97,13 +99,15 @@ class Lan:
                 run("ip", "netns", "delete", self._place(name))
         subprocess.run(["ip", "link", "delete", self._name], check=False, capture_output=True)
 
-    def on(self, computer: str, spare: Path) -> list[str]:
+    def on(self, computer: str, spare: Path, ids: Path) -> list[str]:
         """Return the words that start a command on a computer, and become it; `spare` is an empty directory.
+
+        `ids` says which users of this kernel its containers may have, in the form of /etc/subuid.
 
         Its mounts are its own, and gone with the last of its processes. Not `ip netns exec`: that hides the cgroups.
         """
         into = ["nsenter", f"--net={NAMESPACES / self._place(computer)}"]
-        return [*into, "unshare", "--mount", "--propagation", "private", "sh", "-ec", ENTER, "sh", str(spare)]
+        return [*into, "unshare", "--mount", "--propagation", "private", "sh", "-ec", ENTER, "sh", str(spare), str(ids)]
 
     def cut(self, computer: str) -> None:
         """Pull the computer's cable: nobody hears of it any more, and is not told so either."""

@@ -80,6 +80,7 @@ def test_what_can_go_wrong_is_among_them() -> None:
         ("storage-full", HostUnsuitable, "lxc storage info"),
         ("full", HostUnsuitable, "lxc cluster list"),
         ("daemon-down", DriverUnavailable, "systemctl restart lxd"),
+        ("member-away", DriverUnavailable, "lxc cluster list"),
         ("exists", ForeignInstance, "-n"),
     ],
 )

@@ -83,9 +83,17 @@ DAEMON = (
         "start it (`{service}`), or look why it does not run; then run the command again",
     ),
     Row(
+        # Not waited for: a server that restarts is back in a moment, and a member that died may never be.
+        "member-away",
+        r"Missing event connection with target cluster member|[Mm]ember is offline|offline member|"
+        r"Failed to connect to (peer|cluster member)",
+        DriverUnavailable,
+        "the instance's cluster member is away (`{command} cluster list` shows which): run the command again when it "
+        "is back",
+    ),
+    Row(
         "remote-away",
-        r"dial tcp|no route to host|i/o timeout|TLS handshake timeout|connection refused|Failed to connect to peer|"
-        r"[Mm]ember is offline|offline member",
+        r"dial tcp|no route to host|i/o timeout|TLS handshake timeout|connection refused",
         DriverUnavailable,
         "check that the server is reached (`{command} info`), then run the command again",
     ),
