@@ -29,7 +29,7 @@ from tests.simulated import SimulatedDriver
 OLDER = Path(__file__).parent / "data/records/schema-1.json"
 NAME = "shared"
 SILENT = Pace(beat=3600.0)
-"""Of a holder who is to be dead, so that none of its beats says otherwise."""
+"""Of a holder who is to be dead, so that none of its beats says otherwise: other clocks go on in the tests' own time."""
 
 
 @dataclass
@@ -230,7 +230,7 @@ class SharedRecordSuite:
                 operators("bob", Pace(clock=clock, sleep=clock.sleep)).save(record(), wait=20)
 
     def test_a_holder_that_beats_is_never_taken_over(self, operators: Operators) -> None:
-        ann = operators("ann")
+        ann = operators("ann", SILENT)  # the test beats
         with ann.store.turn("up", wait=0, tell=print):
 
             def beat(_now: float) -> None:
@@ -243,7 +243,7 @@ class SharedRecordSuite:
                 operators("bob", Pace(look=20, clock=clock, sleep=clock.sleep)).save(record(), wait=200)
 
     def test_a_silent_holder_is_taken_over_and_stops_before_its_next_write(self, operators: Operators) -> None:
-        ann, bob = operators("ann"), operators("bob")
+        ann, bob = operators("ann", SILENT), operators("bob")
         store = ann.store
         with store.turn("up", wait=0, tell=print):
             store.save(record(Phase.LAUNCHED))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from polis.drivers.base import Instance, InstanceState
-from polis.drivers.incus import arrival, table
+from polis.drivers.incus import arrival, records, table
 from polis.drivers.incus.arrival import Actions, Arrival
 from polis.drivers.incus.failures import Failure, ToolFailure
 from polis.drivers.incus.patience import Patience
@@ -46,6 +46,8 @@ class Field:
     deeds: list[str] = field(default_factory=list)
     failures: dict[str, list[ToolFailure]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    detail: str = ""
+    starting: list[float] = field(default_factory=list)
     at: Callable[[float], None] = lambda _now: None
 
     def look(self) -> Seen | None:
@@ -53,14 +55,15 @@ class Field:
         self._fail("look")
         if self.state is None:
             return None
-        instance = Instance("incus", "polis", self.state, owner=self.owner)
-        return Seen(instance, fresh=self.fresh, kind="container", location="", user="ubuntu")
+        instance = Instance("incus", "polis", self.state, owner=self.owner, detail=self.detail)
+        return Seen(instance, fresh=self.fresh, kind="container", location="n3", user="ubuntu")
 
     def create(self, _limit: float) -> None:
         self._do("create")
         self.state, self.fresh = InstanceState.STOPPED, True
 
-    def start(self, _limit: float) -> None:
+    def start(self, limit: float) -> None:
+        self.starting.append(limit)
         self._do("start")
         self.state, self.fresh = InstanceState.RUNNING, False
 
@@ -267,3 +270,32 @@ def test_patience_ends() -> None:
     with pytest.raises(ToolFailure):
         patiently(away, {"daemon-down"}, 5.0, pause=1.0, clock=lambda: clock[0], sleep=sleep)
     assert clock[0] == pytest.approx(5, abs=1)
+
+
+def test_a_member_that_dies_while_it_starts_an_instance_is_told_soon_and_not_after_all_the_time_there_is() -> None:
+    site = Field(InstanceState.STOPPED, failures={"start": [failure("no-answer", "start")]})
+
+    def die(_now: float) -> None:
+        if site.deeds:
+            site.state, site.detail = InstanceState.UNKNOWN, records.AWAY
+
+    site.at = die
+    with pytest.raises(DriverUnavailable, match="the cluster member that polis is on does not answer") as caught:
+        site.arrive(timeout=3600)
+    assert site.starting == [Patience().starting]
+    assert Patience().daemon < site.now < Patience().daemon + 5
+    assert "(n3)" in caught.value.cause
+    assert caught.value.remains == "the instance is kept"
+    assert "lxc cluster list" in caught.value.hint
+
+
+def test_a_member_that_restarts_is_waited_for() -> None:
+    site = Field(InstanceState.UNKNOWN, detail=records.AWAY)
+
+    def come_back(now: float) -> None:
+        if now >= Patience().daemon - 1:
+            site.state, site.detail = InstanceState.STOPPED if not site.deeds else InstanceState.RUNNING, ""
+
+    site.at = come_back
+    site.arrive()
+    assert site.deeds == ["start"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from polis import interruption
 from polis.drivers.base import InstanceState
+from polis.drivers.incus import records, table
 from polis.drivers.incus.failures import Failure, ToolFailure
 from polis.drivers.incus.patience import AWAY
 from polis.errors import (
@@ -85,6 +86,7 @@ class Arrival:
     _replaced: bool = False
     _not_before: float = 0.0
     _silent_since: float | None = None
+    _missed_since: float | None = None
 
     def wait(self, timeout: float) -> None:
         """Return when the guest has run a command.
@@ -119,6 +121,7 @@ class Arrival:
     def _take(self, seen: Seen, limit: float) -> bool:
         """Do what the instance's state asks for; return whether the guest has answered."""
         state = seen.instance.state
+        self._miss(seen)
         if state is InstanceState.RUNNING:
             return self._ask()
         if state is InstanceState.STOPPED or (state is InstanceState.SUSPENDED and not seen.instance.detail):
@@ -168,7 +171,7 @@ class Arrival:
         try:
             if not suspended:
                 self.actions.prepare(seen)
-            self.actions.start(limit)
+            self.actions.start(min(limit, self.patience.starting))
         except ToolFailure as failed:
             self._excuse(seen, failed)
         else:
@@ -191,6 +194,20 @@ class Arrival:
             self.actions.remove()
             return
         raise failed.failure.error(f"{self.name} cannot be switched on", self.tool) from failed
+
+    def _miss(self, seen: Seen) -> None:
+        """Raise DriverUnavailable if the instance's cluster member is away for longer than it takes to restart."""
+        if seen.instance.detail != records.AWAY:
+            self._missed_since = None
+            return
+        now = self.clock()
+        self._missed_since = now if self._missed_since is None else self._missed_since
+        if now - self._missed_since > self.patience.daemon:
+            where = f" ({seen.location})" if seen.location else ""
+            failure = Failure(table.named("member-away"), "query", 0, f"state: Error; {seen.instance.detail}{where}")
+            error = failure.error(f"the cluster member that {self.name} is on does not answer", self.tool)
+            error.remains = "the instance is kept"
+            raise error
 
     def _ask(self) -> bool:
         try:

@@ -24,6 +24,9 @@ class Patience:
     look: float = 0.5
     """Between two looks at an instance that is coming up."""
 
+    starting: float = 60.0
+    """For switching an instance on: its init runs within seconds, and if its cluster member dies, no answer comes."""
+
     answer: float = 30.0
     """For a trivial guest command."""
 

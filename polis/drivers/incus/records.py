@@ -37,6 +37,7 @@ CONTAINER = "container"
 NEVER = "1970-01-01"
 """How `last_used_at` begins for an instance that was never started."""
 
+AWAY = "the server cannot tell: its cluster member may be away"
 STATES: dict[str, tuple[InstanceState, str]] = {
     "Running": (InstanceState.RUNNING, ""),
     "Ready": (InstanceState.RUNNING, ""),
@@ -50,7 +51,7 @@ STATES: dict[str, tuple[InstanceState, str]] = {
     "Stopping": (InstanceState.UNKNOWN, "stopping"),
     "Cancelling": (InstanceState.UNKNOWN, "cancelling"),
     "Aborting": (InstanceState.UNKNOWN, "aborting"),
-    "Error": (InstanceState.UNKNOWN, "the server cannot tell: its cluster member may be away"),
+    "Error": (InstanceState.UNKNOWN, AWAY),
 }
 """Every word of the status codes 100 to 199 (shared/api/status_code.go), the same in LXD 5.0 and Incus 6."""
 
