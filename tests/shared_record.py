@@ -29,7 +29,7 @@ from tests.simulated import SimulatedDriver
 OLDER = Path(__file__).parent / "data/records/schema-1.json"
 NAME = "shared"
 SILENT = Pace(beat=3600.0)
-"""Of a holder who is to be dead, so that none of its beats says otherwise: other clocks go on in the tests' own time."""
+"""Of a holder who is to be dead, so that none of its beats, which come in real time, says otherwise."""
 
 
 @dataclass
