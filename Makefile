@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := qemu-system-x86 qemu-utils openssh-client python3-venv mmdebstrap e2fsprogs docker-registry busybox-static gpg gpg-agent zstd shellcheck iproute2 lxd lxd-client dnsmasq-base uidmap iptables squashfs-tools
 
 .DEFAULT_GOAL := help
-.PHONY: dist docs help setup deps lab up down test test-unit test-e2e test-lasting test-multipass crash fuzz lint types schema lock bench bench-fleet ci clean
+.PHONY: dist docs help setup deps lab up down test test-unit test-e2e test-lasting test-multipass crash fuzz lint types schema lock bench bench-fleet bench-containers ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ bench: setup ## What a command costs, beside bare Python
 
 bench-fleet: setup ## What a fleet of 10 to 5000 costs, on simulated machines (many minutes)
 	$(PYTHON) -m tests.bench.fleet
+
+bench-containers: setup ## What a fleet costs beside a loop of the engine's own client, on a real LXD (many minutes)
+	$(PYTHON) -m tests.bench.containers
 
 ci: ## What CI runs
 	.ci/run
